@@ -1,0 +1,178 @@
+//! The framed stream: a 16-bit big-endian length, then the packet, many of them a write.
+//!
+//! A [`Deframer`] takes the stream in whatever pieces it comes and yields batches of the packets
+//! that are whole, in place: a packet is never copied, only the piece of one that a read cut off
+//! moves to the front of the buffer.
+
+use crate::batch::Batch;
+
+/// The length in bytes of a frame's header.
+pub const FRAME_HEADER: usize = 2;
+
+/// The longest frame in bytes, header included.
+pub const MAX_FRAME: usize = FRAME_HEADER + u16::MAX as usize;
+
+/// What ends a framed stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FramingError {
+    /// A frame said that it holds nothing.
+    #[error("a frame of length zero: the stream is not, or no longer, in frames")]
+    EmptyFrame,
+    /// More bytes were announced as read than there was room.
+    #[error("more bytes were read than there was room for")]
+    Overrun,
+}
+
+/// Writes the frame header of each packet into the batch's prefix of [`FRAME_HEADER`] bytes, so
+/// that [`Batch::taken`] is the framed stream.
+///
+/// # Panics
+/// When the batch was made without that prefix.
+pub fn frame(batch: &mut Batch) {
+    for index in 0..batch.len() {
+        let len = batch.get(index).map_or(0, <[u8]>::len);
+        let len = u16::try_from(len).expect("packets are shorter than 64 KiB");
+        let prefix = batch.prefix_mut(index).expect("the batch was made with a prefix");
+        prefix.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// Finds the packets in a framed stream.
+#[derive(Debug)]
+pub struct Deframer {
+    batch: Batch,
+    parsed: usize,
+    filled: usize,
+}
+
+impl Deframer {
+    /// A deframer with a buffer of at least `bytes` that yields at most `packets` at once. It
+    /// always has room for one whole frame.
+    pub fn new(bytes: usize, packets: usize) -> Self {
+        Self { batch: Batch::new(bytes.max(2 * MAX_FRAME), packets.max(1)), parsed: 0, filled: 0 }
+    }
+
+    /// Room for the next bytes of the stream; never empty once [`Self::next_batch`] yielded nothing.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.batch.clear();
+        let rest = self.parsed..self.filled;
+        self.filled = rest.len();
+        self.parsed = 0;
+        let buffer = self.batch.buffer();
+        buffer.copy_within(rest, 0);
+        &mut buffer[self.filled..]
+    }
+
+    /// Takes the first `len` bytes of [`Self::room`] as the next of the stream.
+    ///
+    /// # Errors
+    /// [`FramingError::Overrun`] when there were not as many.
+    pub fn advance(&mut self, len: usize) -> Result<(), FramingError> {
+        let left = self.batch.buffer().len() - self.filled;
+        if len > left {
+            return Err(FramingError::Overrun);
+        }
+        self.filled += len;
+        Ok(())
+    }
+
+    /// The next packets that are whole, or none until more bytes came.
+    ///
+    /// # Errors
+    /// [`FramingError::EmptyFrame`], once the packets before it were yielded; the stream cannot be
+    /// read any further then.
+    pub fn next_batch(&mut self) -> Result<Option<&mut Batch>, FramingError> {
+        self.batch.clear();
+        let mut error = None;
+        while self.batch.packets_left() > 0 {
+            let rest = &self.batch.buffer()[self.parsed..self.filled];
+            let Some((header, rest)) = rest.split_first_chunk::<FRAME_HEADER>() else { break };
+            let len = usize::from(u16::from_be_bytes(*header));
+            if len == 0 {
+                error = Some(FramingError::EmptyFrame);
+                break;
+            }
+            if rest.len() < len {
+                break;
+            }
+            self.batch.mark(self.parsed + FRAME_HEADER, len);
+            self.parsed += FRAME_HEADER + len;
+        }
+        match error {
+            Some(error) if self.batch.is_empty() => Err(error),
+            _ => Ok((!self.batch.is_empty()).then_some(&mut self.batch)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_all(
+        deframer: &mut Deframer,
+        mut stream: &[u8],
+        cuts: &[usize],
+    ) -> Result<Vec<Vec<u8>>, FramingError> {
+        let (mut packets, mut cuts) = (Vec::new(), cuts.iter().cycle());
+        while !stream.is_empty() {
+            let room = deframer.room();
+            let len = (*cuts.next().unwrap()).clamp(1, stream.len()).min(room.len());
+            room[..len].copy_from_slice(&stream[..len]);
+            stream = &stream[len..];
+            deframer.advance(len)?;
+            while let Some(batch) = deframer.next_batch()? {
+                packets.extend(batch.iter().map(<[u8]>::to_vec));
+            }
+        }
+        Ok(packets)
+    }
+
+    fn framed(packets: &[Vec<u8>]) -> Vec<u8> {
+        let mut batch = Batch::with_prefix(1 << 20, packets.len(), FRAME_HEADER);
+        assert!(packets.iter().all(|packet| batch.push(packet)));
+        frame(&mut batch);
+        batch.taken().to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn packets_come_out_as_they_went_in_however_the_stream_is_cut(
+            packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..2000), 1..40),
+            cuts in prop::collection::vec(1..5000_usize, 1..8),
+            at_once in 1..50_usize,
+        ) {
+            let mut deframer = Deframer::new(0, at_once);
+            prop_assert_eq!(read_all(&mut deframer, &framed(&packets), &cuts), Ok(packets));
+        }
+
+        #[test]
+        fn any_stream_is_read_or_refused(stream in prop::collection::vec(0..3_u8, 0..5000), cuts in prop::collection::vec(1..900_usize, 1..4)) {
+            let _ = read_all(&mut Deframer::new(0, 7), &stream, &cuts);
+        }
+    }
+
+    #[test]
+    fn the_longest_frames_fit_the_smallest_buffer() {
+        let packets = vec![vec![7; usize::from(u16::MAX)]; 5];
+        assert_eq!(read_all(&mut Deframer::new(0, 64), &framed(&packets), &[usize::MAX]), Ok(packets));
+    }
+
+    #[test]
+    fn packets_before_an_empty_frame_are_still_yielded() {
+        let mut deframer = Deframer::new(0, 64);
+        let stream = [0, 1, b'a', 0, 0];
+        deframer.room()[..5].copy_from_slice(&stream);
+        deframer.advance(5).unwrap();
+        assert_eq!(deframer.next_batch().unwrap().unwrap().len(), 1);
+        assert_eq!(deframer.next_batch().unwrap_err(), FramingError::EmptyFrame);
+    }
+
+    #[test]
+    fn reading_past_the_room_is_refused() {
+        let mut deframer = Deframer::new(0, 1);
+        let room = deframer.room().len();
+        assert_eq!(deframer.advance(room + 1), Err(FramingError::Overrun));
+    }
+}
