@@ -1,0 +1,7 @@
+//! The deciders, without I/O: input and time are arguments, output is returned.
+//!
+//! - [`router`]: longest-prefix match
+//! - [`routes`]: which addresses go into the tunnel, and what a change of that means for a kernel table
+
+pub mod router;
+pub mod routes;
