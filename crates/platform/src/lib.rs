@@ -1,0 +1,34 @@
+//! The machine: TUN, routes, rules, resolver, privileges, link events, peer credentials.
+//!
+//! The only crate with `unsafe` and with `cfg(target_os)`. Each thing is one name here, with
+//! `linux/` and `macos/` behind it.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+pub mod activation;
+pub mod bypass;
+pub mod datagram;
+pub mod descriptor;
+pub mod helper;
+pub mod memory;
+pub mod monitor;
+pub mod namespace;
+pub mod peer;
+pub mod privileged;
+pub mod process;
+pub mod program;
+pub mod queue;
+pub mod rights;
+pub mod stop;
+pub mod unix_listener;
+pub mod user;
+
+#[cfg(target_os = "linux")]
+pub use linux::{Recovered, default_state_dir, in_process, recover};
+pub use privileged::{
+    Errno, Footprint, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
+};

@@ -1,0 +1,320 @@
+//! The privileged jobs, done in this process.
+//!
+//! What one tunnel puts on the machine: a TUN link, a slot of rules and tables ([`rules`]), routes
+//! in them, and a word to systemd-resolved. Each is in the journal before it is there, and each is
+//! removed by number, and only if it is still the thing that we made: [`undo`] is the one way
+//! out, whether the tunnel is closed, its half is dropped, or a later start finds what a dead
+//! process left ([`super::recovery`]).
+//!
+//! Whatever only asks the kernel does not await, so it cannot be cancelled half-way; it takes from
+//! microseconds to some tens of milliseconds (deleting a link; ten thousand routes).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+
+use super::journal::{Entry, Guard, Journal, LinkId, Namespace, Page};
+use super::netlink::Netlink;
+use super::recovery::undo;
+use super::routes::Place;
+use super::rules::{Census, Slot};
+use super::{links, resolved, routes, rules, tun};
+use crate::privileged::{MachineError, Privileged, RouteChange, RouteKind, Tun, TunSpec};
+
+/// How long `modprobe` may take.
+const LOADING: Duration = Duration::from_secs(8);
+
+/// The jobs of [`Privileged`], done in this process, in the calling thread's network namespace.
+/// What they put on the machine is written down under `state_dir` first. Needs no right itself.
+///
+/// The result's asynchronous functions need a tokio runtime with I/O and time.
+///
+/// # Errors
+/// When `state_dir` cannot be made, or belongs to somebody else.
+pub fn in_process(state_dir: &Path) -> io::Result<Box<dyn Privileged>> {
+    let mut machine = Machine { netlink: Netlink::open()?, journal: Journal::open(state_dir)?, open: None };
+    machine.namespace()?;
+    Ok(Box::new(machine))
+}
+
+/// The addresses that an interface is given.
+fn addresses(spec: &TunSpec) -> impl Iterator<Item = IpAddr> {
+    [Some(IpAddr::V4(spec.ipv4)), spec.ipv6.map(IpAddr::V6)].into_iter().flatten()
+}
+
+/// The in-process half.
+struct Machine {
+    netlink: Netlink,
+    journal: Journal,
+    open: Option<Open>,
+}
+
+/// A tunnel that is open.
+struct Open {
+    name: String,
+    index: u32,
+    slot: Slot,
+    addresses: Vec<IpAddr>,
+    bypass_mark: u32,
+    /// As they were asked for, whatever became of them: what they are put back from.
+    routes: BTreeMap<IpNet, RouteKind>,
+    dns: bool,
+    page: Page,
+}
+
+impl Open {
+    fn routes_place(&self) -> Place<'_> {
+        Place { table: self.slot.routes_table(), index: self.index, name: &self.name }
+    }
+
+    fn dns_place(&self) -> Place<'_> {
+        Place { table: self.slot.dns_table(), index: self.index, name: &self.name }
+    }
+}
+
+impl Machine {
+    fn namespace(&mut self) -> io::Result<Namespace> {
+        Namespace::current(self.netlink.namespace_cookie())
+    }
+
+    fn make(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
+        let journal = |error| MachineError::of("write the journal", error);
+        let guard = self.journal.lock().map_err(journal)?;
+        let namespace = self.namespace().map_err(journal)?;
+        let mut page = self.journal.new_page(&guard, Entry::new(namespace).map_err(journal)?);
+        // Until its descriptors leave this function, the link goes when the process does.
+        let mut tun = tun::create(&mut self.netlink, spec)?;
+        page.entry.link = Some(LinkId { name: tun.name.clone(), index: tun.index });
+        let made = self.furnish(spec, &tun, &guard, &mut page);
+        match made {
+            Ok(slot) => {
+                tun.footprint = slot.footprint(self.netlink.port());
+                self.open = Some(Open {
+                    name: tun.name.clone(),
+                    index: tun.index,
+                    slot,
+                    addresses: addresses(spec).collect(),
+                    bypass_mark: spec.bypass_mark,
+                    routes: BTreeMap::new(),
+                    dns: false,
+                    page,
+                });
+                Ok(tun)
+            }
+            Err(error) => {
+                if undo(&mut self.netlink, &page.entry, false).error.is_none() {
+                    let _ = self.journal.remove(&page);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a new link its addresses and settings, and claims and fills its slot.
+    fn furnish(
+        &mut self,
+        spec: &TunSpec,
+        tun: &Tun,
+        guard: &Guard,
+        page: &mut Page,
+    ) -> Result<Slot, MachineError> {
+        let Tun { name, index, .. } = tun;
+        let of = |doing: &str| {
+            let doing = format!("{doing} {name}");
+            move |error| MachineError::of(doing, error)
+        };
+        self.journal.write(page).map_err(of("write the journal of"))?;
+        let netlink = &mut self.netlink;
+        links::set_mtu(netlink, *index, spec.mtu)
+            .map_err(|error| MachineError::of(format!("set MTU {} on {name}", spec.mtu), error))?;
+        links::allow_ipv6(name);
+        if spec.ipv6.is_none() {
+            links::forbid_autoconfiguration(netlink, *index, name)
+                .map_err(of("switch IPv6 autoconfiguration off on"))?;
+        }
+        for address in addresses(spec) {
+            links::add_address(netlink, *index, address)
+                .map_err(|error| MachineError::of(format!("give {name} the address {address}"), error))?;
+        }
+        links::set_up(netlink, *index).map_err(of("set up interface"))?;
+        let slot = self.claim_slot(guard, page)?;
+        rules::add_base(&mut self.netlink, slot, spec.bypass_mark).map_err(of("add the routing rules of"))?;
+        Ok(slot)
+    }
+
+    fn claim_slot(&mut self, _guard: &Guard, page: &mut Page) -> Result<Slot, MachineError> {
+        let failed = |error| MachineError::of("claim a routing table", error);
+        let census = Census::take(&mut self.netlink).map_err(failed)?;
+        for slot in Slot::all() {
+            if !census.has_free(&mut self.netlink, slot).map_err(failed)? {
+                continue;
+            }
+            page.entry.slot = Some(slot);
+            self.journal.write(page).map_err(failed)?;
+            match rules::claim(&mut self.netlink, slot) {
+                Ok(()) => return Ok(slot),
+                Err(error) => {
+                    // Not ours to undo.
+                    page.entry.slot = None;
+                    if error.raw_os_error() != Some(libc::EEXIST) {
+                        return Err(failed(error));
+                    }
+                }
+            }
+        }
+        Err(failed(io::Error::from_raw_os_error(libc::ENOSPC)))
+    }
+
+    /// Takes everything of the open tunnel off the machine; `true` when resolved's caches are
+    /// to be emptied.
+    fn unmake(&mut self) -> Result<bool, MachineError> {
+        let Some(open) = self.open.take() else { return Ok(false) };
+        if let Some(error) = undo(&mut self.netlink, &open.page.entry, false).error {
+            // The page stays, for a later start to try again.
+            return Err(error);
+        }
+        self.journal.remove(&open.page).map_err(|error| MachineError::of("remove a journal file", error))?;
+        Ok(open.page.entry.resolver)
+    }
+
+    fn set_dns_rules(&mut self, on: bool) -> Result<(), MachineError> {
+        let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
+        let (netlink, slot, place) = (&mut self.netlink, open.slot, open.dns_place());
+        let remove = |netlink: &mut Netlink| {
+            rules::remove_dns(netlink, slot)?;
+            routes::flush(netlink, slot.dns_table())
+        };
+        if on {
+            // Routes first: a rule to an empty table captures nothing, and the other way round loses nothing.
+            let added = routes::add_defaults(netlink, place).and_then(|()| rules::add_dns(netlink, slot));
+            if let Err(error) = added {
+                let _ = remove(netlink);
+                return Err(MachineError::of(format!("send DNS queries to {}", place.name), error));
+            }
+        } else {
+            remove(netlink).map_err(|error| {
+                MachineError::of(format!("stop sending DNS queries to {}", place.name), error)
+            })?;
+        }
+        open.dns = on;
+        Ok(())
+    }
+
+    /// Puts back what is missing of the open tunnel; what fails does not keep the rest from being tried.
+    fn restore(&mut self) -> Result<bool, MachineError> {
+        let open = self.open.as_ref().ok_or(MachineError::NoTun)?;
+        let netlink = &mut self.netlink;
+        let of = |what: &str, outcome: io::Result<usize>| {
+            outcome.map_err(|error| MachineError::of(format!("put the {what} of {} back", open.name), error))
+        };
+        // Addresses first: with its last one a link loses its routes. Rules last, as they lead to the routes.
+        let addresses = links::restore_addresses(netlink, open.index, open.addresses.iter().copied());
+        let mut outcomes =
+            vec![of("addresses", addresses), routes::restore(netlink, open.routes_place(), &open.routes)];
+        if open.dns {
+            outcomes.push(of("DNS routes", routes::restore_defaults(netlink, open.dns_place())));
+        }
+        outcomes.push(of("rules", rules::restore(netlink, open.slot, open.bypass_mark, open.dns)));
+        outcomes.into_iter().sum::<Result<usize, _>>().map(|restored| restored > 0)
+    }
+
+    /// Writes down whether resolved is told about the link.
+    fn note_resolver(&mut self, told: bool) -> Result<(), MachineError> {
+        let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
+        open.page.entry.resolver = told;
+        self.journal.write(&mut open.page).map_err(|error| MachineError::of("write the journal", error))
+    }
+}
+
+#[async_trait]
+impl Privileged for Machine {
+    async fn open_tun(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
+        if self.open.is_some() {
+            return Err(MachineError::TunExists);
+        }
+        self.make(spec)
+    }
+
+    async fn close_tun(&mut self) -> Result<(), MachineError> {
+        if self.unmake()? {
+            resolved::flush().await;
+        }
+        Ok(())
+    }
+
+    async fn change_routes(&mut self, change: &RouteChange) -> Result<(), MachineError> {
+        let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
+        routes::apply(&mut self.netlink, open.routes_place(), change)?;
+        for (net, _) in &change.remove {
+            open.routes.remove(&net.trunc());
+        }
+        open.routes.extend(change.add.iter().map(|(net, kind)| (net.trunc(), *kind)));
+        Ok(())
+    }
+
+    async fn capture_dns(&mut self, on: bool) -> Result<(), MachineError> {
+        let open = self.open.as_ref().ok_or(MachineError::NoTun)?;
+        if open.dns == on {
+            return Ok(());
+        }
+        let (index, name) = (open.index, open.name.clone());
+        if on {
+            // Should this future be dropped below, closing the tunnel undoes what was done.
+            self.note_resolver(true)?;
+            let captured = match self.set_dns_rules(true) {
+                Ok(()) => resolved::capture(index, &name).await,
+                Err(error) => Err(error),
+            };
+            if captured.is_err() {
+                self.set_dns_rules(false)?;
+            }
+            self.note_resolver(matches!(captured, Ok(true)))?;
+            captured.map(drop)
+        } else {
+            if open.page.entry.resolver {
+                resolved::revert(index, &name).await?;
+                self.note_resolver(false)?;
+            }
+            self.set_dns_rules(false)
+        }
+    }
+
+    async fn reassert(&mut self) -> Result<bool, MachineError> {
+        self.restore()
+    }
+
+    async fn load_driver(&mut self) -> Result<(), MachineError> {
+        let Err(missing) = tun::probe_driver() else { return Ok(()) };
+        let mut modprobe = tokio::process::Command::new("/sbin/modprobe");
+        modprobe.args(["--quiet", "tun"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        match tokio::time::timeout(LOADING, modprobe.output()).await {
+            Ok(Ok(output)) => tracing::debug!(status = %output.status, "ran modprobe tun"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot run modprobe"),
+            Err(_) => tracing::debug!("modprobe tun did not end in 8 s"),
+        }
+        tun::probe_driver().map_err(|_| missing)
+    }
+
+    async fn serve_bypass(&mut self, listener: OwnedFd, mark: u32, uid: u32) -> Result<(), MachineError> {
+        crate::bypass::serve(listener, mark, uid)
+            .map_err(|error| MachineError::of("mark the sockets of a bypassing program", error))
+    }
+
+    async fn gone(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmake() {
+            tracing::warn!(%error, "not everything of the tunnel could be removed");
+        }
+    }
+}

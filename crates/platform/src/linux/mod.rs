@@ -1,0 +1,21 @@
+//! Linux.
+mod journal;
+mod links;
+mod machine;
+mod netlink;
+mod recovery;
+mod resolved;
+mod routes;
+mod rules;
+mod tun;
+pub use journal::default_state_dir;
+pub use machine::in_process;
+pub use recovery::{Recovered, recover};
+mod announcement;
+pub(crate) mod bypass_serve;
+pub(crate) mod bypass_spawn;
+pub(crate) mod capabilities;
+pub(crate) mod monitor;
+pub(crate) mod namespace;
+pub(crate) mod rights;
+pub(crate) mod sock_diag;

@@ -1,0 +1,360 @@
+//! The rtnetlink side of [`crate::monitor`].
+//!
+//! One socket carries the announcements and our own dumps, so the order between them is the
+//! kernel's. Messages are read by header and by the few attributes that matter: an attribute that a
+//! newer kernel adds cannot make an announcement unreadable.
+//!
+//! The kernel announces no removal of the IPv4 routes that a link takes with it when it goes down,
+//! so every link event asks for the default routes again, not only route events.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::os::fd::AsRawFd;
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
+    NetlinkBuffer,
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::announcement::{LinkMessage, Route, address_link, number, rule_priority};
+use super::rules::{priorities_of, tables_of};
+use crate::Footprint;
+use crate::monitor::{DefaultRoute, LinkEvent};
+
+/// The groups that announce links, and the addresses, routes and rules of both families
+/// (linux/rtnetlink.h).
+const GROUPS: [u32; 7] = [1, 5, 9, 7, 11, 8, 19];
+/// The kernel's dump buffers have at most 32 KiB, an announcement is a page or less.
+const MESSAGE_BYTES: usize = 64 * 1024;
+/// Room for announcements while nobody reads. The kernel grants an ordinary process up to its
+/// `net.core.rmem_max`; what does not fit is found again by a dump.
+const SOCKET_BYTES: usize = 1024 * 1024;
+
+/// Listens to what happens to links and default routes in one network namespace.
+pub struct LinkMonitor {
+    socket: AsyncFd<Socket>,
+    buffer: Vec<u8>,
+    links: HashMap<u32, Link>,
+    default: Option<DefaultRoute>,
+    /// Events that were found and not yet handed out; at most what one read and one dump bring.
+    events: VecDeque<LinkEvent>,
+    /// The dump that is being answered. The kernel does one at a time on a socket.
+    dump: Option<Dump>,
+    wanted: Wanted,
+    sequence: u32,
+    /// The tunnel whose addresses, rules and routes are watched: its link's index, and the rest.
+    watched: Option<(u32, Footprint)>,
+}
+
+struct Link {
+    name: String,
+    up: bool,
+}
+
+#[derive(Default)]
+struct Wanted {
+    links: bool,
+    routes: bool,
+}
+
+struct Dump {
+    sequence: u32,
+    /// The kernel says that the state changed under the dump: it may lack something.
+    torn: bool,
+    of: Subject,
+}
+
+enum Subject {
+    /// Which links were heard of since the dump began.
+    Links(HashSet<u32>),
+    /// The best default route so far: metric and device.
+    Routes { family: u8, best: Option<(u32, u32)> },
+}
+
+impl LinkMonitor {
+    /// Starts listening in the calling thread's network namespace. Links and default route as they
+    /// are now are known when this returns, and make no events.
+    ///
+    /// # Errors
+    /// What the kernel said to the netlink socket.
+    pub async fn new() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        for group in GROUPS {
+            socket.add_membership(group)?;
+        }
+        // Lets a dump of routes be one of the main table only; a kernel before 4.20 dumps all.
+        let _ = socket.set_netlink_get_strict_chk(true);
+        socket.set_rx_buf_sz(SOCKET_BYTES)?;
+        socket.set_non_blocking(true)?;
+        // SAFETY: a `Socket` keeps the one descriptor that it has until it is dropped.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        let mut monitor = Self {
+            socket,
+            buffer: Vec::with_capacity(MESSAGE_BYTES),
+            links: HashMap::new(),
+            default: None,
+            events: VecDeque::new(),
+            dump: None,
+            wanted: Wanted { links: true, routes: true },
+            sequence: 0,
+            watched: None,
+        };
+        while monitor.dump.is_some() || monitor.wanted.links || monitor.wanted.routes {
+            monitor.step().await?;
+        }
+        monitor.events.clear();
+        Ok(monitor)
+    }
+
+    /// The default route as it was last heard of.
+    pub fn default_route(&self) -> Option<DefaultRoute> {
+        self.default
+    }
+
+    /// From now on, tells when somebody else removes an address, rule or route of this tunnel: its
+    /// link's index, and its footprint. `None` ends that.
+    pub fn watch(&mut self, tunnel: Option<(u32, Footprint)>) {
+        self.watched = tunnel;
+        self.events.retain(|event| *event != LinkEvent::Policy);
+    }
+
+    /// Waits for the next event. Cancel-safe: an event that was not returned comes next time.
+    ///
+    /// # Errors
+    /// What the kernel said, other than that it dropped announcements, which are then made up for.
+    pub async fn next(&mut self) -> io::Result<LinkEvent> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            self.step().await?;
+        }
+    }
+
+    /// Sends what is wanted, reads one datagram and takes it in.
+    async fn step(&mut self) -> io::Result<()> {
+        self.ask()?;
+        self.buffer.clear();
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let buffer = &mut self.buffer;
+            match ready.try_io(|socket| socket.get_ref().recv(buffer, 0)) {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    tracing::debug!("the kernel dropped link announcements; asking for the whole state");
+                    self.resync();
+                    return Ok(());
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+        let bytes = std::mem::take(&mut self.buffer);
+        let mut rest = bytes.as_slice();
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            self.take(&message);
+            let length = usize::try_from(message.length()).unwrap_or(usize::MAX).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        self.buffer = bytes;
+        Ok(())
+    }
+
+    fn resync(&mut self) {
+        self.wanted = Wanted { links: true, routes: true };
+        self.on_damage(|_, _| true);
+    }
+
+    /// Asks for the next dump that is wanted, unless one is being answered.
+    fn ask(&mut self) -> io::Result<()> {
+        if self.dump.is_some() {
+            return Ok(());
+        }
+        let subject = if std::mem::take(&mut self.wanted.links) {
+            Subject::Links(HashSet::new())
+        } else if std::mem::take(&mut self.wanted.routes) {
+            Subject::Routes { family: family(libc::AF_INET), best: None }
+        } else {
+            return Ok(());
+        };
+        self.start(subject)
+    }
+
+    fn start(&mut self, of: Subject) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        let request = match &of {
+            // struct ifinfomsg: all zero is every link.
+            Subject::Links(_) => request(libc::RTM_GETLINK, self.sequence, &[0; 16]),
+            // struct rtmsg: the family, and the table at its offset.
+            Subject::Routes { family, .. } => request(
+                libc::RTM_GETROUTE,
+                self.sequence,
+                &[*family, 0, 0, 0, libc::RT_TABLE_MAIN, 0, 0, 0, 0, 0, 0, 0],
+            ),
+        };
+        self.socket.get_ref().send(&request, 0)?;
+        self.dump = Some(Dump { sequence: self.sequence, torn: false, of });
+        Ok(())
+    }
+
+    fn take(&mut self, message: &NetlinkBuffer<&[u8]>) {
+        // An announcement carries the sequence number of whoever caused it, which may equal ours, but
+        // only the parts of a dump's answer say that they are parts.
+        let same = self.dump.as_ref().is_some_and(|dump| dump.sequence == message.sequence_number());
+        let answers = same && message.flags() & NLM_F_MULTIPART != 0;
+        if answers
+            && message.flags() & NLM_F_DUMP_INTR != 0
+            && let Some(dump) = &mut self.dump
+        {
+            dump.torn = true;
+        }
+        match message.message_type() {
+            libc::RTM_NEWLINK => self.on_link(message.payload()),
+            libc::RTM_DELLINK => self.on_link_gone(message.payload()),
+            libc::RTM_NEWROUTE if answers => self.on_dumped_route(message.payload()),
+            kind @ (libc::RTM_NEWROUTE | libc::RTM_DELROUTE) => {
+                let Some(route) = Route::parse(message.payload()) else { return };
+                self.wanted.routes |= route.is_default();
+                if kind == libc::RTM_DELROUTE {
+                    self.on_removal(message, |index, footprint| {
+                        tables_of(footprint).contains(&route.table) && !route.leads_elsewhere(index)
+                    });
+                }
+            }
+            libc::RTM_DELRULE => self.on_removal(message, |_, footprint| {
+                rule_priority(message.payload())
+                    .is_some_and(|priority| priorities_of(footprint).contains(&priority))
+            }),
+            libc::RTM_DELADDR => {
+                self.on_removal(message, |index, _| address_link(message.payload()) == Some(index));
+            }
+            NLMSG_DONE | NLMSG_ERROR if same => self.on_done(number(message.payload(), 0).unwrap_or(0)),
+            NLMSG_OVERRUN => self.resync(),
+            _ => {}
+        }
+    }
+
+    /// Somebody removed something; `hits` says whether it was the watched tunnel's.
+    fn on_removal(&mut self, message: &NetlinkBuffer<&[u8]>, hits: impl Fn(u32, Footprint) -> bool) {
+        let author = message.port_number();
+        self.on_damage(|index, footprint| author != footprint.port && hits(index, footprint));
+    }
+
+    fn on_damage(&mut self, hits: impl Fn(u32, Footprint) -> bool) {
+        let hit = self.watched.is_some_and(|(index, footprint)| hits(index, footprint));
+        if hit && !self.events.contains(&LinkEvent::Policy) {
+            self.events.push_back(LinkEvent::Policy);
+        }
+    }
+
+    fn on_link(&mut self, payload: &[u8]) {
+        let Some(message) = LinkMessage::parse(payload) else { return };
+        if let Some(Dump { of: Subject::Links(heard), .. }) = &mut self.dump {
+            heard.insert(message.index);
+        }
+        let index = message.index;
+        let before = self.links.get(&index);
+        if before.is_none_or(|before| before.up != message.up) {
+            self.wanted.routes = true;
+            if message.up {
+                self.events.push_back(LinkEvent::Up { index });
+            } else if before.is_some() {
+                self.events.push_back(LinkEvent::Down { index });
+            }
+        }
+        if before.is_some_and(|before| before.name != message.name) {
+            self.events.push_back(LinkEvent::Renamed { index, name: message.name.clone() });
+        }
+        self.links.insert(index, Link { name: message.name, up: message.up });
+    }
+
+    fn on_link_gone(&mut self, payload: &[u8]) {
+        let Some(message) = LinkMessage::parse(payload) else { return };
+        self.forget(message.index);
+        if let Some(Dump { of: Subject::Links(heard), .. }) = &mut self.dump {
+            heard.remove(&message.index);
+        }
+    }
+
+    fn forget(&mut self, index: u32) {
+        self.links.remove(&index);
+        self.wanted.routes = true;
+        self.events.push_back(LinkEvent::Deleted { index });
+    }
+
+    fn on_dumped_route(&mut self, payload: &[u8]) {
+        let Some(Dump { of: Subject::Routes { best, .. }, .. }) = &mut self.dump else { return };
+        if let Some(route) = Route::parse(payload)
+            && route.is_default()
+            && let Some(device) = route.device
+            && best.is_none_or(|(metric, _)| route.metric < metric)
+        {
+            *best = Some((route.metric, device));
+        }
+    }
+
+    /// The dump is over, with 0 or a negated errno. One of routes may fail: the kernel has no IPv6,
+    /// or no route in the main table yet.
+    fn on_done(&mut self, code: u32) {
+        let Some(dump) = self.dump.take() else { return };
+        match dump.of {
+            Subject::Links(_) if code != 0 => {
+                tracing::warn!(error = %io::Error::from_raw_os_error(code.cast_signed().wrapping_neg()), "cannot list the links");
+            }
+            Subject::Links(_) if dump.torn => self.wanted.links = true,
+            Subject::Links(heard) => {
+                let mut gone: Vec<u32> =
+                    self.links.keys().copied().filter(|index| !heard.contains(index)).collect();
+                gone.sort_unstable();
+                for index in gone {
+                    self.forget(index);
+                }
+            }
+            Subject::Routes { .. } if dump.torn => self.wanted.routes = true,
+            Subject::Routes { family: asked, best: None } if asked == family(libc::AF_INET) => {
+                let next = Subject::Routes { family: family(libc::AF_INET6), best: None };
+                if let Err(error) = self.start(next) {
+                    tracing::warn!(%error, "cannot ask for the IPv6 default route");
+                }
+            }
+            Subject::Routes { best, .. } => {
+                let now = best.map(|(_, index)| DefaultRoute { index });
+                if now != self.default {
+                    self.default = now;
+                    self.events.push_back(LinkEvent::DefaultRoute(now));
+                }
+            }
+        }
+    }
+}
+
+fn family(family: i32) -> u8 {
+    u8::try_from(family).expect("the two families fit a byte")
+}
+
+/// A dump request: `struct nlmsghdr` and the body.
+fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + body.len()).expect("a small request");
+    let mut bytes = Vec::with_capacity(16 + body.len());
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(body);
+    bytes
+}
+
+impl std::fmt::Debug for LinkMonitor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkMonitor")
+            .field("socket", &self.socket.get_ref().as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}

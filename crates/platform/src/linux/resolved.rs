@@ -1,0 +1,144 @@
+//! systemd-resolved, which asks its own resolvers by its own rules unless it is told.
+//!
+//! Our rules send every query on port 53 into the tunnel, resolved's own ones too; but resolved
+//! answers from its cache, may speak TLS on another port, and splits queries among links. So it is
+//! told that the tunnel's link is where every name (`~.`) is asked, in the clear, at a server
+//! whose address does not matter: all of port 53 goes into the tunnel. The one named is
+//! 192.0.2.53, from the block that RFC 5737 keeps for examples, so that it is nobody's.
+//!
+//! resolved forgets a link that goes away, so a tunnel that ends needs no call here but one to
+//! empty the caches. (org.freedesktop.resolve1(5))
+
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+use zbus::message::Flags;
+use zbus::zvariant::DynamicType;
+use zbus::{Connection, Message, fdo};
+
+use crate::privileged::MachineError;
+
+/// How long resolved and its bus may take for one of the jobs here.
+const PATIENCE: Duration = Duration::from_secs(5);
+const SERVICE: &str = "org.freedesktop.resolve1";
+const OBJECT: &str = "/org/freedesktop/resolve1";
+const MANAGER: &str = "org.freedesktop.resolve1.Manager";
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+/// `AF_INET` as resolved writes it.
+const INET: i32 = 2;
+
+/// Tells resolved to ask the link everything. `false` when no resolved runs on this machine's bus,
+/// or there is no bus.
+///
+/// # Errors
+/// [`MachineError::Resolver`]; the link's settings are then as they were.
+pub(crate) async fn capture(index: u32, name: &str) -> Result<bool, MachineError> {
+    let doing = format!("make {name} systemd-resolved's link for all names");
+    let Some(bus) = within(doing.clone(), async { Ok(bus_with_resolved().await) }).await? else {
+        return Ok(false);
+    };
+    let link = index.cast_signed();
+    let told = within(doing, tell(&bus, link)).await;
+    if told.is_err() {
+        // Not waited for: it may be that nothing is answered. resolved works on its calls in order.
+        let call = Message::method_call(OBJECT, "RevertLink").destination(SERVICE).interface(MANAGER);
+        if let Ok(revert) = call.with_flags(Flags::NO_REPLY_EXPECTED).build(&(link)) {
+            let _ = tokio::time::timeout(PATIENCE, bus.send(&revert)).await;
+        }
+    }
+    told.map(|()| true)
+}
+
+/// Gives the link back to resolved as it was. No resolved is no error.
+pub(crate) async fn revert(index: u32, name: &str) -> Result<(), MachineError> {
+    within(format!("revert systemd-resolved's settings of {name}"), async {
+        let Some(bus) = bus_with_resolved().await else { return Ok(()) };
+        call(&bus, "RevertLink", &(index.cast_signed())).await?;
+        call(&bus, "FlushCaches", &()).await
+    })
+    .await
+}
+
+/// Makes resolved forget the answers that came through a tunnel that is gone. Best effort.
+pub(crate) async fn flush() {
+    let flushed = within("empty systemd-resolved's caches".to_owned(), async {
+        match bus_with_resolved().await {
+            Some(bus) => call(&bus, "FlushCaches", &()).await,
+            None => Ok(()),
+        }
+    });
+    if let Err(error) = flushed.await {
+        tracing::debug!(%error, "answers from the tunnel may stay in the cache");
+    }
+}
+
+async fn tell(bus: &Connection, link: i32) -> zbus::Result<()> {
+    let servers = (link, vec![(INET, SERVER.octets().to_vec())]);
+    // resolved hears of a new link a moment after us; the caller's patience ends this.
+    while let Err(error) = call(bus, "SetLinkDNS", &servers).await {
+        if !is_named(&error, "org.freedesktop.resolve1.NoSuchLink") {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    call(bus, "SetLinkDomains", &(link, vec![(".", true)])).await?;
+    call(bus, "SetLinkDNSSEC", &(link, "no")).await?;
+    call(bus, "SetLinkLLMNR", &(link, "no")).await?;
+    call(bus, "SetLinkMulticastDNS", &(link, "no")).await?;
+    // Versions 239 and 240 brought these two.
+    optional(call(bus, "SetLinkDNSOverTLS", &(link, "no")).await)?;
+    optional(call(bus, "SetLinkDefaultRoute", &(link, true)).await)?;
+    call(bus, "FlushCaches", &()).await
+}
+
+fn optional(outcome: zbus::Result<()>) -> zbus::Result<()> {
+    match outcome {
+        Err(error) if is_named(&error, "org.freedesktop.DBus.Error.UnknownMethod") => Ok(()),
+        other => other,
+    }
+}
+
+fn is_named(error: &zbus::Error, wanted: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == wanted)
+}
+
+async fn call<B>(bus: &Connection, method: &str, body: &B) -> zbus::Result<()>
+where
+    B: Serialize + DynamicType + Sync,
+{
+    bus.call_method(Some(SERVICE), OBJECT, Some(MANAGER), method, body).await.map(drop)
+}
+
+/// The system bus, if there is one and resolved is on it. It is not started for being asked.
+async fn bus_with_resolved() -> Option<Connection> {
+    let bus = match Connection::system().await {
+        Ok(bus) => bus,
+        Err(error) => {
+            tracing::debug!(%error, "no system bus, hence no systemd-resolved");
+            return None;
+        }
+    };
+    let daemon = fdo::DBusProxy::new(&bus).await.ok()?;
+    let service = SERVICE.try_into().expect("a well-known name");
+    match daemon.name_has_owner(service).await {
+        Ok(true) => Some(bus),
+        Ok(false) => None,
+        Err(error) => {
+            tracing::debug!(%error, "cannot ask the bus for systemd-resolved");
+            None
+        }
+    }
+}
+
+async fn within<T>(
+    doing: String,
+    job: impl Future<Output = zbus::Result<T>> + Send,
+) -> Result<T, MachineError> {
+    match tokio::time::timeout(PATIENCE, job).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(MachineError::Resolver { doing, reason: error.to_string() }),
+        Err(_) => Err(MachineError::Resolver { doing, reason: "it did not answer in 5 s".to_owned() }),
+    }
+}

@@ -1,0 +1,92 @@
+//! Makes TUN interfaces.
+//!
+//! `TUNSETIFF` with the name of an interface that is there attaches to it when it can, and a name
+//! can be taken between looking and asking. A name with `%d` in it cannot: the kernel itself puts
+//! the first free number there. So an interface is always made under such a pattern, and then
+//! renamed where its name was given, which fails when that name is taken.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use super::links;
+use super::netlink::Netlink;
+use crate::privileged::{Errno, Footprint, MachineError, Offload, Tun, TunSpec};
+
+const DRIVER: &str = "/dev/net/tun";
+/// The pattern of interfaces whose name nobody chose.
+const FREE: &str = "hypertap%d";
+/// The pattern of interfaces that are about to get their name.
+const UNNAMED: &str = "hypertap-new%d";
+
+/// Opens the driver, to see whether it can be.
+pub(crate) fn probe_driver() -> Result<(), MachineError> {
+    let opened = OpenOptions::new().read(true).write(true).open(DRIVER);
+    opened.map(drop).map_err(|error| MachineError::NoDriver(Errno::from(error)))
+}
+
+/// Makes an interface, which is down and has no address, rule or route. It goes when its descriptors do.
+pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, MachineError> {
+    if let Some(name) = spec.name.as_deref().filter(|name| !is_name(name)) {
+        return Err(MachineError::BadName(name.to_owned()));
+    }
+    probe_driver()?;
+    let devices = build(spec).map_err(|error| MachineError::of("create a TUN interface", error))?;
+    let first = devices.first().expect("build makes at least one");
+    let offload = offload_of(first);
+    let named = first.name().and_then(|name| Ok((name, first.if_index()?)));
+    let (mut name, index) = named.map_err(|error| MachineError::of("find the TUN interface", error))?;
+    if let Some(wanted) = &spec.name {
+        links::rename(netlink, index, wanted).map_err(|error| match error.raw_os_error() {
+            Some(libc::EEXIST) => MachineError::NameTaken(wanted.clone()),
+            // "all", "default", and bytes that only the kernel takes for white space.
+            Some(libc::EINVAL) => MachineError::BadName(wanted.clone()),
+            _ => MachineError::of(format!("name the TUN interface {wanted}"), error),
+        })?;
+        name.clone_from(wanted);
+    }
+    let queues = devices.into_iter().map(into_owned).collect();
+    Ok(Tun { name, index, queues, offload, footprint: Footprint::default() })
+}
+
+/// Whether the kernel would take the name (`dev_valid_name`), as it is.
+fn is_name(name: &str) -> bool {
+    let bad = |c: char| matches!(c, '/' | ':' | '%' | '\0') || c.is_whitespace();
+    (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(bad)
+}
+
+fn build(spec: &TunSpec) -> io::Result<Vec<SyncDevice>> {
+    let pattern = if spec.name.is_some() { UNNAMED } else { FREE };
+    let first = DeviceBuilder::new()
+        .name(pattern)
+        .offload(spec.offload)
+        .multi_queue(spec.queues > 1)
+        .enable(false)
+        .build_sync()?;
+    let mut devices = Vec::with_capacity(spec.queues.max(1).into());
+    for _ in 1..spec.queues {
+        devices.push(first.try_clone()?);
+    }
+    devices.insert(0, first);
+    for device in &devices {
+        let flags = OFlag::from_bits_retain(fcntl(device.as_fd(), FcntlArg::F_GETFL)?);
+        fcntl(device.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
+    Ok(devices)
+}
+
+fn offload_of(device: &SyncDevice) -> Offload {
+    match (device.tcp_gso(), device.udp_gso()) {
+        (true, true) => Offload::TcpUdp,
+        (true, false) => Offload::Tcp,
+        (false, _) => Offload::None,
+    }
+}
+
+fn into_owned(device: SyncDevice) -> OwnedFd {
+    // SAFETY: `into_raw_fd` gives the descriptor up, so this is its only owner.
+    unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) }
+}

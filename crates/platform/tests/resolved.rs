@@ -1,0 +1,217 @@
+//! DNS capture against a real systemd-resolved, which runs on a bus, in a `/run` and in a network
+//! namespace of its own. Needs root, dbus-daemon, and systemd-resolved's files: those of
+//! `HYPERTAP_TEST_RESOLVED_ROOT`, else Debian's package, which is fetched and unpacked, not
+//! installed (installed, it would take the machine's resolver over).
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use hypertap_platform::{MachineError, Privileged, Tun, TunSpec, in_process};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, chown};
+
+const USER: u32 = 64_999;
+
+/// A machine with systemd-resolved: what the calling thread is on from now on.
+struct Machine {
+    resolvectl: PathBuf,
+    daemons: Vec<Child>,
+    _scratch: tempfile::TempDir,
+}
+
+impl Machine {
+    fn start() -> Self {
+        let root = package();
+        let scratch = tempfile::TempDir::new().unwrap();
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("this test needs root");
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+        add_line(scratch.path(), "/etc/passwd", &format!("systemd-resolve:x:{USER}:{USER}::/:/bin/false"));
+        add_line(scratch.path(), "/etc/group", &format!("systemd-resolve:x:{USER}:"));
+        std::fs::create_dir_all("/run/dbus").unwrap();
+        std::fs::create_dir_all("/run/systemd/resolve").unwrap();
+        chown("/run/systemd/resolve", Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER))).unwrap();
+        run(Command::new("ip").args(["link", "set", "lo", "up"]));
+
+        let mut machine =
+            Self { resolvectl: root.join("usr/bin/resolvectl"), daemons: Vec::new(), _scratch: scratch };
+        std::fs::write("/run/bus.conf", BUS).unwrap();
+        let mut bus = Command::new("dbus-daemon");
+        machine.daemons.push(bus.args(["--config-file=/run/bus.conf", "--nofork"]).spawn().unwrap());
+        wait("the bus", || Path::new("/run/dbus/system_bus_socket").exists());
+        let resolved = root.join("lib/systemd/systemd-resolved");
+        machine.daemons.push(Command::new(resolved).spawn().unwrap());
+        wait("systemd-resolved", || machine.resolvectl(&["status"]).is_some());
+        machine
+    }
+
+    /// What `resolvectl` says, unless it fails.
+    fn resolvectl(&self, arguments: &[&str]) -> Option<String> {
+        let output = Command::new(&self.resolvectl).args(arguments).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn signal_resolved(&self, signal: Signal) {
+        kill(Pid::from_raw(self.daemons[1].id().try_into().unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for daemon in &mut self.daemons {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
+</busconfig>"#;
+
+/// The unpacked package of systemd-resolved.
+fn package() -> PathBuf {
+    if let Some(root) = std::env::var_os("HYPERTAP_TEST_RESOLVED_ROOT") {
+        return root.into();
+    }
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("systemd-resolved");
+    let root = directory.join("root");
+    if !root.join("lib/systemd/systemd-resolved").exists() {
+        std::fs::create_dir_all(&directory).unwrap();
+        run(Command::new("apt-get").args(["download", "systemd-resolved"]).current_dir(&directory));
+        let unpack = "dpkg -x systemd-resolved_*.deb unpacking && mv unpacking root";
+        run(Command::new("sh").args(["-c", unpack]).current_dir(&directory));
+    }
+    root
+}
+
+/// Mounts a copy of a file over it, with one line more.
+fn add_line(scratch: &Path, path: &str, line: &str) {
+    let copy = scratch.join(Path::new(path).file_name().unwrap());
+    let text = std::fs::read_to_string(path).unwrap();
+    std::fs::write(&copy, format!("{text}{line}\n")).unwrap();
+    let none: Option<&str> = None;
+    mount(Some(&copy), path, none, MsFlags::MS_BIND, none).unwrap();
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "waited for {what} for 10 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn rules() -> String {
+    let show = |family| Command::new("ip").args([family, "rule"]).output().unwrap().stdout;
+    String::from_utf8([show("-4"), show("-6")].concat()).unwrap()
+}
+
+/// Asks resolved's stub for a name, and says whether the question comes out of the tunnel, and
+/// for which server it is.
+fn asked_through(tun: &Tun, name: &str) -> Option<Ipv4Addr> {
+    let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    let mut labels = Vec::new();
+    for label in name.split('.') {
+        labels.push(u8::try_from(label.len()).unwrap());
+        labels.extend(label.bytes());
+    }
+    query.extend(&labels);
+    query.extend([0, 0, 1, 0, 1]);
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&query, "127.0.0.53:53").unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut packet = [0; 2000];
+    while Instant::now() < end {
+        match nix::unistd::read(tun.queues[0].as_fd(), &mut packet) {
+            Ok(length) if packet[..length].windows(labels.len()).any(|part| part == labels) => {
+                return Some(Ipv4Addr::from([packet[16], packet[17], packet[18], packet[19]]));
+            }
+            Ok(_) => {}
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    None
+}
+
+async fn scenario(machine: &Machine, half: &mut dyn Privileged) {
+    let spec = TunSpec {
+        name: None,
+        ipv4: Ipv4Addr::new(100, 64, 7, 1),
+        ipv6: None,
+        mtu: 1500,
+        queues: 1,
+        offload: false,
+        bypass_mark: 0x6874,
+    };
+    let link = |what: &str| machine.resolvectl(&[what, "hypertap0"]).map(|text| text.trim().to_owned());
+    let tun = half.open_tun(&spec).await.unwrap();
+    // At once: resolved may not have heard of the link.
+    half.capture_dns(true).await.unwrap();
+    assert!(link("dns").unwrap().ends_with("(hypertap0): 192.0.2.53"), "{:?}", link("dns"));
+    assert!(link("domain").unwrap().ends_with("(hypertap0): ~."));
+    assert!(link("default-route").unwrap().ends_with("yes"));
+    for what in ["dnssec", "dnsovertls", "llmnr", "mdns"] {
+        assert!(link(what).unwrap().ends_with("no"), "{what}: {:?}", link(what));
+    }
+    assert_eq!(asked_through(&tun, "first.example"), Some(Ipv4Addr::new(192, 0, 2, 53)));
+
+    half.capture_dns(false).await.unwrap();
+    assert!(link("dns").unwrap().ends_with("(hypertap0):"), "{:?}", link("dns"));
+    assert!(link("domain").unwrap().ends_with("(hypertap0):"));
+    assert_eq!(asked_through(&tun, "second.example"), None);
+
+    // What resolved does not answer is undone, and what it is still to work on does not stay.
+    let before = rules();
+    machine.signal_resolved(Signal::SIGSTOP);
+    let started = Instant::now();
+    let refused = half.capture_dns(true).await.unwrap_err();
+    let took = started.elapsed();
+    machine.signal_resolved(Signal::SIGCONT);
+    assert!(matches!(refused, MachineError::Resolver { .. }), "{refused}");
+    assert!(took < Duration::from_secs(11), "{took:?}");
+    assert_eq!(rules(), before);
+    wait("resolved to revert the link", || {
+        link("dns").is_some_and(|text| text.ends_with("(hypertap0):"))
+            && link("domain").is_some_and(|text| text.ends_with("(hypertap0):"))
+    });
+
+    half.capture_dns(true).await.unwrap();
+    half.close_tun().await.unwrap();
+    wait("resolved to forget the link", || link("dns").is_none());
+    assert!(!machine.resolvectl(&["dns"]).unwrap().contains("192.0.2.53"));
+}
+
+#[test]
+#[ignore = "fetches Debian's systemd-resolved package: cargo xtask test runs it"]
+fn resolved_asks_the_tunnel_while_dns_is_captured_and_not_after() {
+    std::thread::spawn(|| {
+        let machine = Machine::start();
+        let state = tempfile::TempDir::new().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut half = in_process(state.path()).unwrap();
+        runtime.block_on(scenario(&machine, half.as_mut()));
+    })
+    .join()
+    .unwrap();
+}
