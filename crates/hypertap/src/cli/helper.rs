@@ -1,0 +1,75 @@
+//! `hypertap helper`: the privileged half in a process of its own.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use hypertap_platform::helper::serve;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::{Exit, Failure};
+use crate::tunnel::startup::in_process;
+
+/// Do the jobs that need rights for another hypertap process
+///
+/// Serves the socket that it has as standard input, and nothing else: it makes and removes the
+/// interface, its addresses, routes, rules and DNS capture. `hypertap tunnel --user` starts it, and
+/// so does pkexec for the `loadConfig` command of an ordinary user's daemon. When its other end goes
+/// away, or on SIGTERM, it undoes what it did and ends.
+#[derive(Args, Clone, Debug)]
+pub struct HelperArgs {
+    /// Where the journal is kept [default: /run/hypertap]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// A file or empty directory to remove at the end, for a daemon that has dropped its rights
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub remove: Vec<PathBuf>,
+}
+
+/// Serves until the other end goes away.
+///
+/// # Errors
+/// [`Exit::Usage`] without a socket, [`Exit::Right`] without rights, [`Exit::Protocol`] when the
+/// other end sends nonsense.
+pub fn run(args: &HelperArgs) -> Result<(), Failure> {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
+    if !hypertap_platform::process::is_socket(&socket) {
+        let text = anyhow!(
+            "standard input is no socket: `hypertap tunnel --user` and `loadConfig` start this by themselves"
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    if (args.state_dir.is_some() || !args.remove.is_empty()) && std::env::var_os("PKEXEC_UID").is_some() {
+        let text = anyhow!("through pkexec the helper takes no paths from its user");
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    let state_dir = match &args.state_dir {
+        Some(directory) => directory.clone(),
+        None => hypertap_platform::default_state_dir(),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    let served = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        // A terminal's Ctrl-C goes to the daemon too, whose end ends this.
+        let _interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let _hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
+        hypertap_platform::recover(&state_dir).await?;
+        let half = in_process(&state_dir)?;
+        let shutdown = async move {
+            terminate.recv().await;
+        };
+        serve(socket, half, shutdown).await.map_err(|error| {
+            let exit =
+                if error.kind() == std::io::ErrorKind::InvalidData { Exit::Protocol } else { Exit::Other };
+            Failure::new(exit, error)
+        })
+    });
+    for path in &args.remove {
+        // The daemon has removed what it could.
+        let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+    }
+    served
+}

@@ -1,0 +1,129 @@
+//! `hypertap status`: what a running daemon is doing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use hypertap_client::Address;
+use hypertap_client::blocking::Tunnel;
+use serde_json::{Map, Value, json};
+
+use crate::exit::{Exit, Failure};
+
+/// Show what running tunnels do: state, interface, routes, packets, drops, latest events
+///
+/// Asks every daemon whose socket is in the state directory, without disturbing its client.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// Ask the daemon at this socket only
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+
+    /// Where daemons have their sockets [default: /run/hypertap as root]
+    #[arg(long, value_name = "DIR", conflicts_with = "control")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// When no daemon answers.
+pub fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let sockets = match &args.control {
+        Some(path) => vec![path.clone()],
+        None => sockets(args.state_dir.as_deref()),
+    };
+    let mut answers = Vec::new();
+    for path in &sockets {
+        match ask(path) {
+            Ok(answer) => answers.push((path, answer)),
+            Err(error) if args.control.is_some() => {
+                return Err(error.context(format!("no daemon answers at {}", path.display())).into());
+            }
+            Err(error) => tracing::debug!(path = %path.display(), %error, "no daemon there"),
+        }
+    }
+    if answers.is_empty() {
+        let text = anyhow!("no hypertap daemon is running here; start one with `sudo hypertap tunnel`");
+        return Err(Failure::new(Exit::Other, text));
+    }
+    if args.json {
+        let list: Vec<Value> = answers
+            .into_iter()
+            .map(|(path, mut answer)| {
+                answer.insert("control".to_owned(), json!(path));
+                Value::Object(answer)
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&list).context("JSON")?);
+    } else {
+        for (path, answer) in &answers {
+            print(path, answer);
+        }
+    }
+    Ok(())
+}
+
+/// The sockets in a state directory.
+pub fn sockets(state_dir: Option<&Path>) -> Vec<PathBuf> {
+    let directory = match state_dir {
+        Some(directory) => directory.to_owned(),
+        None => hypertap_platform::default_state_dir(),
+    };
+    let Ok(entries) = std::fs::read_dir(&directory) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Everything a daemon says of itself.
+fn ask(path: &Path) -> anyhow::Result<Map<String, Value>> {
+    let mut tunnel = Tunnel::connect(Address::Unix(path.to_owned()))?;
+    let mut all = Map::new();
+    for verb in ["showVersion", "status", "getName", "routes", "stats", "events"] {
+        // getName is refused while there is no interface.
+        if let Ok(fields) = tunnel.request(verb, Map::new()) {
+            all.extend(fields.into_iter().filter(|(name, _)| name != "ok"));
+        }
+    }
+    if all.contains_key("status") { Ok(all) } else { Err(anyhow!("it does not say its status")) }
+}
+
+fn print(path: &Path, answer: &Map<String, Value>) {
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+    println!("{} ({}), version {}", path.display(), text("status"), text("version"));
+    println!("  interface  {}", text("name"));
+    for kind in ["included", "excluded"] {
+        let list: Vec<&str> = answer
+            .get(kind)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        println!("  {kind:<10} {}", if list.is_empty() { "-".to_owned() } else { list.join(", ") });
+    }
+    for (key, label) in [("toProgram", "to program"), ("fromProgram", "to machine")] {
+        let direction = &answer.get("stats").unwrap_or(&Value::Null)[key];
+        let drops: Vec<String> = direction["dropped"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(cause, count)| format!("{count} {cause}"))
+            .collect();
+        let drops = if drops.is_empty() { String::new() } else { format!(", dropped: {}", drops.join(", ")) };
+        println!("  {label:<10} {} packets, {} bytes{drops}", direction["packets"], direction["bytes"]);
+    }
+    for event in answer.get("events").and_then(Value::as_array).into_iter().flatten().rev().take(5) {
+        let reason = event["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        println!("  event      {}{reason} at {:.3}", event["event"].as_str().unwrap_or("-"), event["at"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! `hypertap tunnel`: a TUN interface for a program that speaks JSON lines.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use hypertap_wire::command::{MAX_MTU, MIN_MTU, is_interface_name};
+
+use crate::exit::{Exit, Failure};
+use crate::tunnel;
+
+/// What the command plane says and does, shown below the options.
+const PROTOCOL: &str = r#"The protocol in six lines (say `help` on the command plane for all commands):
+  connect to 127.0.0.1:5500 and send one JSON object a line
+  {"cmd":"start","myIPv4Address":"5.5.5.5"}           makes the interface
+  {"cmd":"addIncludedRoutes","routes":["10.0.0.0/8"]} sends routes into it
+  {"cmd":"turnOnDNS"}                                 captures every DNS query
+  packets out of the machine arrive on UDP 127.0.0.1:5502, packets into it go to 127.0.0.1:5501
+  the interface goes when the connection ends
+
+Examples:
+  sudo hypertap tunnel
+  sudo hypertap tunnel --user nobody --on-disconnect=stop
+  hypertap tunnel --command 127.0.0.1:6500 --data 127.0.0.1:6501 --receive-port 6502"#;
+
+/// What happens to tunnel and process when the owning client's connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnDisconnect {
+    /// The tunnel is taken down and the process ends
+    Exit,
+    /// The tunnel is taken down and the next client is waited for
+    Stop,
+    /// The tunnel stays up and the next client takes it over
+    Keep,
+}
+
+/// Give a program a TUN interface through two sockets
+///
+/// Listens for one client that sends commands (JSON lines over TCP or a Unix socket), makes a TUN
+/// interface when it says so, and carries raw IP packets between the interface and the client.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PROTOCOL)]
+pub struct TunnelArgs {
+    /// Where commands are taken over TCP
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5500", help_heading = "Sockets")]
+    pub command: SocketAddr,
+
+    /// Where packets from the program arrive over UDP, and where those to it come from
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5501", help_heading = "Sockets")]
+    pub data: SocketAddr,
+
+    /// The UDP port, at the same address, that packets for the program are sent to
+    #[arg(long, value_name = "PORT", default_value_t = 5502, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Sockets")]
+    pub receive_port: u16,
+
+    /// The Unix socket that takes commands too [default: control.sock in the state directory]
+    #[arg(long, value_name = "PATH", conflicts_with = "no_control", help_heading = "Sockets")]
+    pub control: Option<PathBuf>,
+
+    /// No Unix socket
+    #[arg(long, help_heading = "Sockets")]
+    pub no_control: bool,
+
+    /// The interface's name, unless `start` says one [default: the first free of hypertap0, hypertap1, …]
+    #[arg(long, value_parser = interface_name, help_heading = "Interface")]
+    pub name: Option<String>,
+
+    /// The interface's MTU in bytes, unless `start` says one
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(i64::from(MIN_MTU)..=i64::from(MAX_MTU)), help_heading = "Interface")]
+    pub mtu: u32,
+
+    /// How many queues the interface has, each served by threads of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Interface")]
+    pub queues: u16,
+
+    /// Do not use the kernel's segmentation and checksum offload
+    #[arg(long, help_heading = "Interface")]
+    pub no_offload: bool,
+
+    /// Take the interface over if another hypertap has it
+    #[arg(long, help_heading = "Interface")]
+    pub replace: bool,
+
+    /// What the end of the client's connection does
+    #[arg(long, value_enum, default_value_t = OnDisconnect::Exit, help_heading = "Policy")]
+    pub on_disconnect: OnDisconnect,
+
+    /// Sockets with this mark are let past the tunnel's rules (a number, 0x… for hexadecimal)
+    #[arg(long, value_name = "MARK", default_value = "0x6879", value_parser = mark, help_heading = "Policy")]
+    pub bypass_mark: u32,
+
+    /// Drop all rights but this user's for good; a small helper process keeps those that are needed
+    #[arg(long, value_name = "NAME", help_heading = "Policy")]
+    pub user: Option<String>,
+
+    /// Members of this group may connect too, besides root and the user who started the program
+    #[arg(long, value_name = "NAME", help_heading = "Policy")]
+    pub group: Option<String>,
+
+    /// Where the journal and the sockets are kept [default: /run/hypertap as root]
+    #[arg(long, value_name = "DIR", help_heading = "Policy")]
+    pub state_dir: Option<PathBuf>,
+}
+
+fn interface_name(text: &str) -> Result<String, String> {
+    if is_interface_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("an interface name is 1 to 15 characters without '/', ':', '%' or blanks".to_owned())
+    }
+}
+
+fn mark(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    match parsed {
+        Ok(0) => Err("0 is the mark of every socket that has none; choose another number".to_owned()),
+        Ok(mark) => Ok(mark),
+        Err(error) => Err(format!("{error}; wanted a number from 1 to 4294967295, or 0x… in hexadecimal")),
+    }
+}
+
+/// Runs the tunnel until its client, a command or a signal ends it.
+///
+/// # Errors
+/// Start-up problems, each with its exit code.
+pub fn run(args: &TunnelArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Other, error))?;
+    let prepared = {
+        let _inside = runtime.enter();
+        runtime.block_on(tunnel::startup::prepare(args))?
+    };
+    runtime.block_on(tunnel::run(prepared))
+}

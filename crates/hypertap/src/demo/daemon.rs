@@ -1,0 +1,64 @@
+//! The daemon of the demo: this program, in a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use anyhow::{Context, anyhow, ensure};
+
+/// A running daemon; killed if the demo fails.
+pub struct Daemon {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    control: PathBuf,
+}
+
+impl Daemon {
+    /// Starts a daemon and waits until it listens.
+    pub fn start() -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let state = Path::new("/run/hypertap");
+        let mut child = Command::new(program)
+            .args(["tunnel", "--log", "info", "--log-format", "json", "--state-dir"])
+            .arg(state)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start the daemon")?;
+        let stderr = child.stderr.take().context("its log")?;
+        let mut daemon = Self { child, log: BufReader::new(stderr), control: state.join("control.sock") };
+        let mut said = String::new();
+        while !said.ends_with('\n') || !said.contains("\"listening\"") {
+            let before = said.len();
+            if daemon.log.read_line(&mut said)? == 0 {
+                return Err(anyhow!("the daemon ended at once: {}", said.trim()));
+            }
+            if said[before..].contains("\"listening\"") {
+                break;
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// Its Unix socket.
+    pub fn control(&self) -> &Path {
+        &self.control
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub fn ends(mut self) -> anyhow::Result<()> {
+        let mut rest = String::new();
+        while self.log.read_line(&mut rest)? > 0 {}
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the daemon ended with {status}: {rest}");
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already ended, unless a step failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

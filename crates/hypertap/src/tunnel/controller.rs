@@ -1,0 +1,424 @@
+//! The tunnel's life: one task that owns the interface and decides everything.
+//!
+//! Clients' requests, the kernel's news, the data plane's end and the signals arrive here one at a
+//! time. While a long job is under way (making or removing the interface) the task goes on
+//! answering what needs no answer from the job, and sets the rest aside in its order.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hypertap_platform::Privileged;
+use hypertap_platform::helper::{Helper, HelperStart};
+use hypertap_platform::monitor::{LinkEvent, LinkMonitor};
+use hypertap_platform::rights::{Driver, rights};
+use hypertap_wire::command::Verb;
+use hypertap_wire::event::{Event, Status, StopReason};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant, timeout};
+
+use super::clients::{ClientId, Clients, Transport};
+use super::guard::Guard;
+use super::history::History;
+use super::live::{Followed, Live};
+use super::session::Ask;
+use super::signals::Signals;
+use super::startup::Settings;
+use crate::cli::tunnel::OnDisconnect;
+use crate::plane::PlaneEnd;
+use crate::plane::stats::Stats;
+
+/// How long making the interface may take.
+pub const START_TIME: Duration = Duration::from_secs(10);
+/// How long removing it may take before the daemon goes on without knowing.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
+/// What removes one of our rules or routes often removes more of them: this long it is let finish
+/// before they are put back.
+const SETTLES: Duration = Duration::from_millis(50);
+/// At most so often are they put back, should somebody go on removing them.
+const REASSERT_EVERY: Duration = Duration::from_secs(1);
+/// How long that may take before the daemon goes on without knowing.
+const REASSERT_TIME: Duration = Duration::from_secs(10);
+/// The kernel announces a deleted link as down first, 0.4 ms earlier; this long is waited for the
+/// second word before the first is believed.
+const DELETION_FOLLOWS: Duration = Duration::from_millis(50);
+
+/// What clients see: the requests, who sent them, and what they are told.
+pub struct Front {
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) clients: Clients,
+    pub(super) history: History,
+    /// Requests that wait for a long job to end.
+    set_aside: VecDeque<Ask>,
+}
+
+/// The task's state.
+pub struct Controller {
+    pub(super) settings: Settings,
+    pub(super) front: Front,
+    pub(super) half: Option<Box<dyn Privileged>>,
+    /// Whether the rights were given up, so that no half can be had again.
+    pub(super) dropped: bool,
+    pub(super) live: Option<Live>,
+    pub(super) data: UdpSocket,
+    pub(super) guard: Arc<Guard>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) plane_ended: mpsc::Sender<PlaneEnd>,
+    pub(super) approvals: mpsc::Sender<Result<Helper, HelperStart>>,
+    pub(super) asking: Option<tokio::task::JoinHandle<()>>,
+    pub(super) monitor: LinkMonitor,
+    plane_ends: mpsc::Receiver<PlaneEnd>,
+    approved: mpsc::Receiver<Result<Helper, HelperStart>>,
+    signals: Signals,
+    pub(super) ending: bool,
+}
+
+/// One thing that happened.
+enum News {
+    Ask(Box<Ask>),
+    Link(LinkEvent),
+    PlaneEnd(PlaneEnd),
+    HalfGone,
+    Approval(Box<Result<Helper, HelperStart>>),
+    ReassertDue,
+    Signal,
+}
+
+impl Front {
+    /// Tells every client, and remembers.
+    pub fn tell(&mut self, event: Event) {
+        tracing::info!(event = event.name(), reason = event.reason().map(StopReason::name), "event");
+        self.history.enter(SystemTime::now(), event);
+        self.clients.tell_all(event);
+    }
+
+    /// Runs a long job to its end and answers meanwhile what the job does not touch.
+    pub(super) async fn while_serving<T>(&mut self, status: Status, job: impl Future<Output = T>) -> T {
+        tokio::pin!(job);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut job => return done,
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::Request { request, answer, .. } if request.verb == Verb::Status => {
+                        answer.send(Ok(super::commands::status_fields(status)));
+                    }
+                    other => self.set_aside.push_back(other),
+                },
+            }
+        }
+    }
+}
+
+impl Controller {
+    /// A controller with nothing up.
+    pub async fn new(
+        settings: Settings,
+        half: Option<Box<dyn Privileged>>,
+        dropped: bool,
+        data: UdpSocket,
+        asks: mpsc::Receiver<Ask>,
+    ) -> std::io::Result<Self> {
+        let (plane_ended, plane_ends) = mpsc::channel(8);
+        let (approvals, approved) = mpsc::channel(1);
+        Ok(Self {
+            guard: Arc::new(Guard::new(Arc::clone(&settings.allowed), data.local_addr()?)),
+            front: Front {
+                asks,
+                clients: Clients::default(),
+                history: History::default(),
+                set_aside: VecDeque::new(),
+            },
+            monitor: LinkMonitor::new().await?,
+            signals: Signals::new()?,
+            stats: Arc::new(Stats::default()),
+            settings,
+            half,
+            dropped,
+            live: None,
+            data,
+            plane_ended,
+            approvals,
+            asking: None,
+            plane_ends,
+            approved,
+            ending: false,
+        })
+    }
+
+    /// Runs until a command, a client's end or a signal ends the daemon; the tunnel is down then.
+    pub async fn run(mut self) {
+        while !self.ending {
+            match self.next().await {
+                News::Ask(ask) => self.on_ask(*ask).await,
+                News::Link(event) => self.on_link(event).await,
+                News::PlaneEnd(end) => self.on_plane_end(end).await,
+                News::HalfGone => self.on_half_gone().await,
+                News::Approval(outcome) => self.on_approval(*outcome),
+                News::ReassertDue => self.reassert().await,
+                News::Signal => self.end().await,
+            }
+        }
+        if let Some(asking) = self.asking.take() {
+            asking.abort();
+        }
+        self.front.clients.dismiss_all();
+    }
+
+    /// Waits for the next thing that happens. Cancel-safe parts only, so nothing is lost between turns.
+    async fn next(&mut self) -> News {
+        if let Some(ask) = self.front.set_aside.pop_front() {
+            return News::Ask(Box::new(ask));
+        }
+        loop {
+            let half_gone = async {
+                match &mut self.half {
+                    Some(half) => half.gone().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let due = self.live.as_ref().and_then(|live| live.reassert_due);
+            let reassert_due = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            return tokio::select! {
+                Some(ask) = self.front.asks.recv() => News::Ask(Box::new(ask)),
+                Some(end) = self.plane_ends.recv() => News::PlaneEnd(end),
+                Some(outcome) = self.approved.recv() => News::Approval(Box::new(outcome)),
+                () = half_gone => News::HalfGone,
+                () = self.signals.recv() => News::Signal,
+                () = reassert_due => News::ReassertDue,
+                event = self.monitor.next() => match event {
+                    Ok(event) => News::Link(event),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot watch the machine's links");
+                        match LinkMonitor::new().await {
+                            Ok(monitor) => self.monitor = monitor,
+                            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                        }
+                        continue;
+                    }
+                },
+            };
+        }
+    }
+
+    async fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Admit { transport, uid, out, admitted } => {
+                let outcome = self.front.clients.admit(transport, uid, out);
+                let client = outcome.as_ref().ok().copied();
+                let taken = admitted.send(outcome).is_ok();
+                match client {
+                    Some(client) if taken => self.greet(client, transport),
+                    Some(client) => _ = self.front.clients.remove(client),
+                    None => {}
+                }
+            }
+            Ask::Gone { client, counts } => {
+                let owned = self.front.clients.remove(client);
+                if owned && counts {
+                    self.on_owner_gone().await;
+                }
+            }
+            Ask::Request { client, request, descriptor, answer } => {
+                self.on_request(client, *request, descriptor, answer).await;
+            }
+        }
+    }
+
+    /// Tells a new client the state of the right and the driver.
+    fn greet(&mut self, client: ClientId, transport: Transport) {
+        tracing::info!(client, ?transport, "client connected");
+        let approved = if self.has_right() { Event::VpnApproved } else { Event::VpnPending };
+        self.front.clients.tell(client, approved);
+        self.front.clients.tell(client, self.driver_event());
+    }
+
+    /// Whether interfaces can be made, as far as rights go.
+    pub(super) fn has_right(&self) -> bool {
+        self.half.is_some() && (self.dropped || self.driver_event() == Event::ExtensionApproved)
+    }
+
+    /// The event that says whether the TUN driver can be used.
+    pub(super) fn driver_event(&self) -> Event {
+        // A helper opens the device in our stead: then it is enough that there is a driver.
+        let usable = match rights().driver {
+            Driver::Ready => true,
+            Driver::Refused(_) => self.half.is_some(),
+            Driver::Missing(_) => false,
+        };
+        if usable { Event::ExtensionApproved } else { Event::ExtensionNotApproved }
+    }
+
+    /// What the tunnel is doing.
+    pub(super) fn status(&self) -> Status {
+        match &self.live {
+            Some(live) if live.reassert_due.is_some() => Status::Reasserting,
+            Some(_) => Status::Connected,
+            None if self.has_right() => Status::Disconnected,
+            None => Status::Invalid,
+        }
+    }
+
+    async fn on_owner_gone(&mut self) {
+        tracing::info!(policy = ?self.settings.on_disconnect, "the owning client has gone");
+        match self.settings.on_disconnect {
+            OnDisconnect::Exit => self.end().await,
+            OnDisconnect::Stop => self.stop(StopReason::StoppedByUser).await,
+            OnDisconnect::Keep => {}
+        }
+    }
+
+    async fn on_link(&mut self, event: LinkEvent) {
+        let Some(live) = &self.live else { return };
+        match event {
+            LinkEvent::Down { index } if index == live.index => {
+                let reason = if self.deletion_follows(index).await {
+                    StopReason::VpnRemoved
+                } else {
+                    StopReason::VpnDisabled
+                };
+                self.stop(reason).await;
+            }
+            LinkEvent::Deleted { index } if index == live.index => self.stop(StopReason::VpnRemoved).await,
+            LinkEvent::Renamed { index, name } if index == live.index => {
+                tracing::info!(from = live.name, to = name, "the interface was renamed");
+                self.live.iter_mut().for_each(|live| live.name.clone_from(&name));
+            }
+            LinkEvent::DefaultRoute(route) => match (live.follows, route.map(|route| route.index)) {
+                (Some(Followed::Device(_)), None) => self.stop(StopReason::NoConnectivity).await,
+                (Some(Followed::Device(before)), Some(now)) if before != now => {
+                    self.stop(StopReason::ConnectivityChanged).await;
+                }
+                (Some(Followed::None), Some(now)) => {
+                    self.live.iter_mut().for_each(|live| live.follows = Some(Followed::Device(now)));
+                    self.plan_reassertion();
+                }
+                // Whoever changed the machine's way out may have gone over our rules and routes as well.
+                _ => self.plan_reassertion(),
+            },
+            LinkEvent::Policy => self.plan_reassertion(),
+            _ => {}
+        }
+    }
+
+    /// Has rules and routes looked after in a moment.
+    fn plan_reassertion(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        let settled = Instant::now() + SETTLES;
+        let due = live.reasserted.map_or(settled, |last| settled.max(last + REASSERT_EVERY));
+        live.reassert_due.get_or_insert(due);
+    }
+
+    /// Has the half put back what somebody removed of the tunnel's addresses, rules and routes.
+    async fn reassert(&mut self) {
+        let (Some(half), Some(live)) = (&mut self.half, &mut self.live) else { return };
+        let name = live.name.as_str();
+        let job = timeout(REASSERT_TIME, half.reassert());
+        match self.front.while_serving(Status::Reasserting, job).await {
+            Ok(Ok(true)) => {
+                tracing::warn!(name, "somebody removed addresses, rules or routes of the tunnel; put back");
+            }
+            Ok(Ok(false)) => tracing::debug!(name, "addresses, rules and routes are as they should be"),
+            Ok(Err(error)) => tracing::warn!(name, %error, "not all that was removed can be put back"),
+            Err(_) => tracing::warn!(name, "putting rules and routes back takes longer than 10 s; going on"),
+        }
+        live.reassert_due = None;
+        live.reasserted = Some(Instant::now());
+    }
+
+    /// Whether the kernel says within a moment that the link was deleted.
+    async fn deletion_follows(&mut self, deleted: u32) -> bool {
+        let wait = async {
+            loop {
+                match self.monitor.next().await {
+                    Ok(LinkEvent::Deleted { index }) if index == deleted => return,
+                    Ok(_) => {}
+                    Err(_) => std::future::pending().await,
+                }
+            }
+        };
+        timeout(DELETION_FOLLOWS, wait).await.is_ok()
+    }
+
+    async fn on_plane_end(&mut self, end: PlaneEnd) {
+        let Some(live) = &self.live else { return };
+        let index = live.index;
+        tracing::warn!(?end, "the data plane ended");
+        let reason = match end {
+            PlaneEnd::ProgramGone | PlaneEnd::Program(_) => StopReason::ConnectionFailed,
+            // A device that fails because its link was deleted is not the cause but the consequence.
+            PlaneEnd::Device(_) if self.deletion_follows(index).await => StopReason::VpnRemoved,
+            PlaneEnd::Device(_) => StopReason::TunnelFailed,
+        };
+        self.stop(reason).await;
+    }
+
+    async fn on_half_gone(&mut self) {
+        self.half = None;
+        if self.live.is_some() {
+            self.stop(StopReason::ProviderDisabled).await;
+        }
+        self.front.tell(Event::VpnRemoved);
+    }
+
+    fn on_approval(&mut self, outcome: Result<Helper, HelperStart>) {
+        self.asking = None;
+        match outcome {
+            Ok(helper) => {
+                self.half = Some(Box::new(helper));
+                self.front.tell(Event::VpnApproved);
+            }
+            Err(error) => {
+                tracing::info!(%error, "the right was not given");
+                if matches!(error, HelperStart::Dismissed) {
+                    self.front.tell(Event::TunnelStopped(StopReason::AuthenticationCancelled));
+                }
+                self.front.tell(Event::VpnDenied);
+            }
+        }
+    }
+
+    /// Takes the tunnel down, whatever brought that about, and tells why. Nothing happens without one.
+    pub(super) async fn stop(&mut self, reason: StopReason) {
+        if self.take_down().await {
+            self.front.tell(Event::TunnelStopped(reason));
+            if reason == StopReason::VpnRemoved {
+                self.front.tell(Event::VpnRemoved);
+            }
+        }
+    }
+
+    /// Takes the tunnel down and leaves the telling to the caller. `false` when there was none.
+    pub(super) async fn take_down(&mut self) -> bool {
+        let Some(mut live) = self.live.take() else { return false };
+        self.monitor.watch(None);
+        live.stop();
+        while self.plane_ends.try_recv().is_ok() {}
+        self.close_half().await;
+        true
+    }
+
+    /// Has the privileged half undo what it made.
+    pub(super) async fn close_half(&mut self) {
+        let Some(half) = &mut self.half else { return };
+        let close = timeout(CLOSE_TIME, half.close_tun());
+        match self.front.while_serving(Status::Disconnecting, close).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "not everything could be removed"),
+            Err(_) => tracing::warn!("removing the interface takes longer than 10 s; going on"),
+        }
+    }
+
+    /// Takes the tunnel down and ends the daemon.
+    pub(super) async fn end(&mut self) {
+        self.stop(StopReason::StoppedByUser).await;
+        self.ending = true;
+    }
+}

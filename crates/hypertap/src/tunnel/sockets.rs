@@ -1,0 +1,169 @@
+//! The sockets a tunnel daemon listens on: made by us, or handed over by the service manager.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use hypertap_platform::activation::Activated;
+
+use crate::exit::{Exit, Failure};
+
+/// The listening sockets, not blocking.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Commands over TCP.
+    pub command: TcpListener,
+    /// Commands over a Unix socket.
+    pub control: Option<Control>,
+    /// Packets over UDP.
+    pub data: UdpSocket,
+}
+
+/// The Unix command socket; its file goes when this is dropped, if we made it.
+#[derive(Debug)]
+pub struct Control {
+    /// The socket.
+    pub listener: UnixListener,
+    /// Its file, where we made it.
+    pub path: Option<PathBuf>,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // After dropping rights it may not be ours to remove; the helper does it then.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Where the Unix command socket is wanted.
+#[derive(Clone, Debug)]
+pub enum ControlPath {
+    /// Nowhere.
+    None,
+    /// Exactly there.
+    Exact(PathBuf),
+    /// `control.sock` in this directory, or the same with the command port in its name where
+    /// another instance has that.
+    In(PathBuf),
+}
+
+impl Sockets {
+    /// Opens what the service manager did not hand over.
+    ///
+    /// # Errors
+    /// [`Exit::Taken`] naming the address or path, and what to do.
+    pub fn open(
+        activated: Activated,
+        command: SocketAddr,
+        control: &ControlPath,
+        data: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let command = match activated.tcp {
+            Some(listener) => listener,
+            None => {
+                TcpListener::bind(command).map_err(|e| refused("--command", &format!("TCP {command}"), e))?
+            }
+        };
+        let data = match activated.udp {
+            Some(socket) => socket,
+            None => UdpSocket::bind(data).map_err(|e| refused("--data", &format!("UDP {data}"), e))?,
+        };
+        let control = match activated.unix {
+            Some(listener) => Some(Control { listener, path: None }),
+            None => bind_control(control, command.local_addr().map_or(0, |address| address.port()))?,
+        };
+        let quiet = || -> io::Result<()> {
+            command.set_nonblocking(true)?;
+            data.set_nonblocking(true)?;
+            control.as_ref().map_or(Ok(()), |control| control.listener.set_nonblocking(true))
+        };
+        quiet().map_err(|error| Failure::new(Exit::Other, error))?;
+        Ok(Self { command, control, data })
+    }
+}
+
+/// The sentence for an address that cannot be had.
+fn refused(option: &str, address: &str, error: io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::AddrInUse => Failure::new(
+            Exit::Taken,
+            anyhow!("{address} is in use by another program; end that one, or choose another with {option}"),
+        ),
+        ErrorKind::AddrNotAvailable => Failure::new(
+            Exit::Taken,
+            anyhow!(
+                "{address} is no address of this machine (is the interface up?); choose another with {option}"
+            ),
+        ),
+        ErrorKind::PermissionDenied => Failure::new(
+            Exit::Right,
+            anyhow!(
+                "{address} needs a right that this process lacks; choose a port above 1023 with {option}"
+            ),
+        ),
+        _ => Failure::new(
+            Exit::Other,
+            anyhow::Error::from(error).context(format!("cannot listen on {address}")),
+        ),
+    }
+}
+
+fn bind_control(wanted: &ControlPath, port: u16) -> Result<Option<Control>, Failure> {
+    let path = match wanted {
+        ControlPath::None => return Ok(None),
+        ControlPath::Exact(path) => path.clone(),
+        ControlPath::In(directory) => {
+            let first = directory.join("control.sock");
+            if is_live(&first) { directory.join(format!("control-{port}.sock")) } else { first }
+        }
+    };
+    let listener = bind_unix(&path)?;
+    Ok(Some(Control { listener, path: Some(path) }))
+}
+
+/// Whether somebody listens on a Unix socket.
+fn is_live(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
+/// Binds a Unix stream socket that everybody may connect to (who may speak is asked of the kernel
+/// at each connection). A stale socket file is replaced; a live one or another kind of file is not.
+///
+/// # Errors
+/// [`Exit::Taken`] naming the path and what to do.
+pub fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+            let why = match (is_socket, is_socket && is_live(path)) {
+                (false, _) => "is there already and is no socket",
+                (true, true) => "is in use by another program",
+                (true, false) => {
+                    fs::remove_file(path).map_err(|e| unix_refused(path, e))?;
+                    let listener = UnixListener::bind(path).map_err(|e| unix_refused(path, e))?;
+                    return finish_unix(path, listener);
+                }
+            };
+            let text = anyhow!("{} {why}; choose another path with --control", path.display());
+            return Err(Failure::new(Exit::Taken, text));
+        }
+        bound => bound.map_err(|e| unix_refused(path, e))?,
+    };
+    finish_unix(path, listener)
+}
+
+fn finish_unix(path: &Path, listener: UnixListener) -> Result<UnixListener, Failure> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(|e| unix_refused(path, e))?;
+    Ok(listener)
+}
+
+fn unix_refused(path: &Path, error: io::Error) -> Failure {
+    let exit = if error.kind() == ErrorKind::PermissionDenied { Exit::Right } else { Exit::Other };
+    Failure::new(exit, anyhow::Error::from(error).context(format!("cannot listen on {}", path.display())))
+}

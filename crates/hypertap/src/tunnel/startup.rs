@@ -1,0 +1,163 @@
+//! From the command line to a daemon that may listen: rights, leftovers, sockets, in that order.
+//!
+//! Whatever needs root happens here, before `--user` gives it up for good.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use hypertap_platform::helper::{self, Via};
+use hypertap_platform::peer::{Allowed, starting_user};
+use hypertap_platform::user::{User, drop_to};
+use hypertap_platform::{Privileged, activation};
+
+use super::sockets::{ControlPath, Sockets};
+use crate::cli::tunnel::{OnDisconnect, TunnelArgs};
+use crate::exit::{Exit, Failure};
+
+/// The data socket's file in the instance's directory.
+pub const DATA_SOCKET: &str = "data.sock";
+
+/// What a tunnel daemon is run with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The interface's name, unless `start` says one.
+    pub name: Option<String>,
+    /// Its MTU in bytes, unless `start` says one.
+    pub mtu: u32,
+    /// Its number of queues.
+    pub queues: u16,
+    /// Whether the kernel's offload is used.
+    pub offload: bool,
+    /// Whether another instance's interface is taken over.
+    pub replace: bool,
+    /// The UDP port that packets for the program go to, unless `start` says one.
+    pub receive_port: u16,
+    /// What the end of the owner's connection does.
+    pub on_disconnect: OnDisconnect,
+    /// Sockets with this mark pass the tunnel by.
+    pub bypass_mark: u32,
+    /// Where journal and sockets are.
+    pub state_dir: PathBuf,
+    /// Where this instance's own sockets are.
+    pub instance_dir: PathBuf,
+    /// Who may connect.
+    pub allowed: Arc<Allowed>,
+}
+
+/// Everything a daemon starts with.
+pub struct Prepared {
+    /// What it is run with.
+    pub settings: Settings,
+    /// What it listens on.
+    pub sockets: Sockets,
+    /// The privileged half, where it can be had already.
+    pub half: Option<Box<dyn Privileged>>,
+    /// Whether rights were given up, so that the half cannot be had again.
+    pub dropped: bool,
+}
+
+/// Prepares a daemon.
+///
+/// # Errors
+/// Each start-up problem, as one sentence with its exit code.
+pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
+    let settings = settings(args)?;
+    let user = match &args.user {
+        None => None,
+        Some(name) => Some(User::by_name(name).map_err(|error| Failure::new(Exit::Usage, error))?),
+    };
+    let activated = activation::take().context("sockets from the service manager").map_err(usage)?;
+    let has_rights = hypertap_platform::rights::rights().net_admin;
+    if has_rights {
+        for undone in hypertap_platform::recover(&settings.state_dir).await? {
+            tracing::warn!(?undone, "removed what an earlier instance left");
+        }
+    }
+    let control = match (&args.control, args.no_control) {
+        (Some(path), _) => ControlPath::Exact(path.clone()),
+        (None, true) => ControlPath::None,
+        (None, false) => ControlPath::In(settings.state_dir.clone()),
+    };
+    let sockets = Sockets::open(activated, args.command, &control, args.data)?;
+    make_instance_dir(&settings.instance_dir, user.as_ref())?;
+    let half = match &user {
+        Some(user) => Some(split(&settings, &sockets, user).await?),
+        None if has_rights => Some(in_process(&settings.state_dir)?),
+        None => None,
+    };
+    Ok(Prepared { settings, sockets, half, dropped: user.is_some() })
+}
+
+fn usage(error: anyhow::Error) -> Failure {
+    Failure::new(Exit::Usage, error)
+}
+
+fn settings(args: &TunnelArgs) -> Result<Settings, Failure> {
+    let state_dir = match &args.state_dir {
+        Some(directory) => directory.clone(),
+        None => hypertap_platform::default_state_dir(),
+    };
+    make_state_dir(&state_dir)?;
+    let allowed = Allowed::new(starting_user(), args.group.as_deref())
+        .map_err(|error| usage(anyhow!("--group {}: {error}", args.group.as_deref().unwrap_or_default())))?;
+    Ok(Settings {
+        name: args.name.clone(),
+        mtu: args.mtu,
+        queues: args.queues,
+        offload: !args.no_offload,
+        replace: args.replace,
+        receive_port: args.receive_port,
+        on_disconnect: args.on_disconnect,
+        bypass_mark: args.bypass_mark,
+        instance_dir: state_dir.join(format!("instance-{}", std::process::id())),
+        state_dir,
+        allowed: Arc::new(allowed),
+    })
+}
+
+/// Makes the state directory. One that is there already must be ours or root's: in a place that all
+/// can write to, somebody else's would let him decide what the journal says.
+fn make_state_dir(directory: &Path) -> Result<(), Failure> {
+    let named =
+        || format!("cannot use {} as state directory; choose another with --state-dir", directory.display());
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).with_context(named)?;
+    let found = fs::symlink_metadata(directory).with_context(named)?;
+    let owner_is_fine = found.uid() == 0 || found.uid() == hypertap_platform::process::effective_uid();
+    if found.is_dir() && owner_is_fine {
+        return Ok(());
+    }
+    let what = if found.is_dir() { "it belongs to somebody else" } else { "it is no directory" };
+    Err(Failure::new(Exit::Taken, anyhow!(what).context(named())))
+}
+
+/// The privileged half in this process.
+///
+/// # Errors
+/// When the journal cannot be kept.
+pub fn in_process(state_dir: &Path) -> Result<Box<dyn Privileged>, Failure> {
+    let half = hypertap_platform::in_process(state_dir)
+        .with_context(|| format!("cannot keep a journal in {}", state_dir.display()))?;
+    Ok(half)
+}
+
+fn make_instance_dir(directory: &Path, user: Option<&User>) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new().mode(0o755).create(directory).and_then(|()| match user {
+        Some(user) => chown(directory, Some(user.uid()), Some(user.gid())),
+        None => Ok(()),
+    });
+    Ok(made.with_context(|| format!("cannot make {}", directory.display()))?)
+}
+
+/// Starts the helper, then drops this process's rights for good.
+async fn split(settings: &Settings, sockets: &Sockets, user: &User) -> Result<Box<dyn Privileged>, Failure> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut leftovers = vec![settings.instance_dir.join(DATA_SOCKET), settings.instance_dir.clone()];
+    leftovers.extend(sockets.control.as_ref().and_then(|control| control.path.clone()));
+    let started =
+        helper::spawn(&program, Via::Direct, &settings.state_dir, &leftovers).map_err(anyhow::Error::from)?;
+    drop_to(user).map_err(anyhow::Error::from)?;
+    Ok(Box::new(started.connect().await.map_err(anyhow::Error::from)?))
+}
