@@ -1,0 +1,32 @@
+"""A TUN interface for any Python program.
+
+The ``hypertap tunnel`` daemon owns the interface; this package starts it, routes addresses into it and moves
+raw IP packets to and from it.  :class:`Tunnel` blocks, :class:`AsyncTunnel` is the same for asyncio,
+:mod:`hypertap.packet` reads and answers the packets.
+"""
+
+from .aio import AsyncTunnel
+from .commands import PastEvent, Routes, Stats, TrafficStats
+from .errors import CommandError, Disconnected, HypertapError, ProtocolError, TunnelStopped
+from .events import Event, EventKind, Status, StopReason
+from .tunnel import Tunnel
+
+__all__ = [
+    "AsyncTunnel",
+    "CommandError",
+    "Disconnected",
+    "Event",
+    "EventKind",
+    "HypertapError",
+    "PastEvent",
+    "ProtocolError",
+    "Routes",
+    "Stats",
+    "Status",
+    "StopReason",
+    "TrafficStats",
+    "Tunnel",
+    "TunnelStopped",
+]
+
+__version__ = "0.1.0"
