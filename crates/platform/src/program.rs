@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How much the kernel may queue on a data socket in one direction, in bytes.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -39,4 +40,10 @@ pub fn enlarge_buffers(socket: &impl AsFd) {
     if setsockopt(socket, sockopt::SndBufForce, &SOCKET_BUFFER).is_err() {
         let _ = setsockopt(socket, sockopt::SndBuf, &SOCKET_BUFFER);
     }
+}
+
+/// Whether the other end of a connection has closed, or ended its sending.
+pub fn has_hung_up(socket: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hypertap_platform::datagram::{Receiver, Sender};
-use hypertap_platform::program::accept;
+use hypertap_platform::program::{accept, has_hung_up};
 use hypertap_platform::stop::{Interest, Stop, Wake};
 use hypertap_wire::batch::Batch;
 use hypertap_wire::framing::{Deframer, FRAME_HEADER, MAX_FRAME, frame};
@@ -21,7 +21,7 @@ use hypertap_wire::packet::{DropCause, Tally};
 use super::guard::PeerGuard;
 use super::inject::Injector;
 use super::stats::Direction;
-use super::{PlaneEnd, Sink};
+use super::{PlaneEnd, Rounds, Sink};
 
 /// How long a full socket may hold up the interface before packets are dropped.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -284,7 +284,8 @@ impl Door {
         stats: &Direction,
         stop: &Stop,
     ) -> Result<(), PlaneEnd> {
-        while !stop.is_set() {
+        let mut rounds = Rounds::default();
+        while rounds.goes_on(stop) {
             let mut tally = Tally::default();
             let received = incoming.receive(&connection.socket, injector, &mut tally);
             stats.add(&tally);
@@ -292,11 +293,16 @@ impl Door {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(PlaneEnd::Program(error)) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(PlaneEnd::Program(error)) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(PlaneEnd::Program(error)) if error.kind() == ErrorKind::ConnectionReset => {
-                    return Err(PlaneEnd::ProgramGone);
+                // It left without reading all of ours: said once, before what it had sent and the end.
+                Err(PlaneEnd::Program(error))
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionReset) =>
+                {
+                    continue;
                 }
                 Err(end) => return Err(end),
+            }
+            if rounds.are_last() {
+                break;
             }
             let interests = [
                 (connection.socket.as_fd(), Interest::Readable),
@@ -329,12 +335,15 @@ impl Incoming {
             Self::Messages(receiver) => {
                 let more = receiver.recv(socket.as_fd()).map_err(PlaneEnd::Program)?;
                 let (batch, _) = receiver.received();
-                // An empty message cannot be told from the end, nor is it a packet.
-                let whole = batch.lengths().take_while(|len| *len > 0).count();
-                let has_ended = whole < batch.len();
-                batch.retain(|index, _| index < whole);
+                // The end reads as an empty message, over and over; an empty message ends nothing.
+                let has_empty = batch.lengths().any(|len| len == 0);
+                if has_empty && has_hung_up(socket) {
+                    batch.retain(|_, packet| !packet.is_empty());
+                    injector.inject(batch, tally).map_err(PlaneEnd::Device)?;
+                    return Err(PlaneEnd::ProgramGone);
+                }
                 injector.inject(batch, tally).map_err(PlaneEnd::Device)?;
-                if has_ended { Err(PlaneEnd::ProgramGone) } else { Ok(more) }
+                Ok(more)
             }
             Self::Frames(deframer) => {
                 let room = deframer.room();

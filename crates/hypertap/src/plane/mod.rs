@@ -232,5 +232,29 @@ impl Drop for Plane {
     }
 }
 
+/// The rounds of a thread that takes the program's packets. Once the stop is set it takes what waits,
+/// for the program has sent it before it said goodbye, but no more than a few batches.
+#[derive(Debug, Default)]
+struct Rounds {
+    /// How many have begun since the stop was set.
+    last: usize,
+}
+
+impl Rounds {
+    /// How many batches are taken after the stop.
+    const LAST: usize = 16;
+
+    /// Whether there is one more round.
+    fn goes_on(&mut self, stop: &Stop) -> bool {
+        self.last += usize::from(stop.is_set());
+        self.last <= Self::LAST
+    }
+
+    /// Whether the stop is set, so that an empty socket ends it.
+    fn are_last(&self) -> bool {
+        self.last > 0
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,14 +6,14 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use hypertap_platform::datagram::{Receiver, Sender};
-use hypertap_platform::stop::{Interest, Stop, Wake};
+use hypertap_platform::stop::{Interest, Stop};
 use hypertap_wire::batch::Batch;
 use hypertap_wire::packet::{DropCause, Tally};
 
 use super::guard::{Answers, Verdict};
 use super::inject::Injector;
 use super::stats::Direction;
-use super::{PlaneEnd, Sink};
+use super::{PlaneEnd, Rounds, Sink};
 
 /// Sends the machine's packets to the program.
 pub(super) struct UdpSink {
@@ -65,7 +65,8 @@ pub(super) fn receive(
     stop: &Stop,
 ) -> Result<(), PlaneEnd> {
     let mut receiver = Receiver::new();
-    while !stop.is_set() {
+    let mut rounds = Rounds::default();
+    while rounds.goes_on(stop) {
         let more = match receiver.recv(socket.as_fd()) {
             Ok(more) => {
                 let mut tally = Tally::default();
@@ -79,11 +80,10 @@ pub(super) fn receive(
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         };
         if !more {
-            match stop.wait(&[(socket.as_fd(), Interest::Readable)], None) {
-                Ok(Wake::Stopped) => break,
-                Ok(_) => {}
-                Err(error) => return Err(PlaneEnd::Program(error)),
+            if rounds.are_last() {
+                break;
             }
+            stop.wait(&[(socket.as_fd(), Interest::Readable)], None).map_err(PlaneEnd::Program)?;
         }
     }
     Ok(())

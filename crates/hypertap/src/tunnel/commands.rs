@@ -27,6 +27,11 @@ fn one(name: &str, value: impl Into<serde_json::Value>) -> Fields {
     Fields::from_iter([(name.to_owned(), value.into())])
 }
 
+/// Where the program connects for packets, if it is a path.
+fn data_path(live: &Live) -> Fields {
+    live.data_path().map(|path| one("dataPath", path.display().to_string())).unwrap_or_default()
+}
+
 fn no_tunnel() -> Refusal {
     Refusal::with_code("the tunnel is not started; send start first", Exit::Other as u8)
 }
@@ -130,8 +135,8 @@ impl Controller {
     }
 
     async fn start(&mut self, client: ClientId, fields: &Fields, answer: Answer) {
-        if self.live.is_some() {
-            answer.send(Ok(Fields::new()));
+        if let Some(live) = &self.live {
+            answer.send(Ok(data_path(live)));
             return self.front.tell(Event::TunnelStarted);
         }
         match self.open(client, fields).await {
@@ -191,9 +196,9 @@ impl Controller {
         if fields.follow_default_route {
             live.follows = Some(Followed::new(self.monitor.default_route()));
         }
-        let path = live.data_path().map(|path| one("dataPath", path.display().to_string()));
+        let reply = data_path(&live);
         self.live = Some(live);
-        Ok((path.unwrap_or_default(), descriptor))
+        Ok((reply, descriptor))
     }
 
     /// Has the half make the interface in the time that `start` has, taking it over first where

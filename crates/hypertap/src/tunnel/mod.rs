@@ -72,7 +72,7 @@ pub async fn run(prepared: Prepared) -> Result<(), Failure> {
         }
         None => None,
     };
-    tracing::info!(command = %address, data = %data_address, control = ?path, "listening");
+    tracing::info!(command = %address, data = %data_address, control = path.as_deref().map(|path| tracing::field::display(path.display())), "listening");
     notify(&[NotifyState::Ready]);
 
     controller.run().await;
