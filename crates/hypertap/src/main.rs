@@ -14,6 +14,7 @@ use clap::Parser;
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
+    hypertap_platform::process::keep_memory_small();
     let cli = cli::Cli::parse();
     let outcome =
         log::init(&cli.log).map_err(|error| Failure::new(Exit::Usage, error)).and_then(|()| cli::run(cli));

@@ -21,6 +21,18 @@ pub fn is_socket(descriptor: impl AsFd) -> bool {
         .is_ok_and(|file| SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK)
 }
 
+/// Keeps a long-lived process's memory to what is in use: large buffers come from the kernel untouched
+/// and go back to it when freed, and threads share one heap. Without this glibc's allocator keeps the
+/// packet buffers of every tunnel that was ever started (mallopt(3)). For the start of the program.
+pub fn keep_memory_small() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets the allocator's parameters; no other thread runs yet, by contract.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

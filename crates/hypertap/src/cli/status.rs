@@ -1,6 +1,7 @@
 //! `hypertap status`: what a running daemon is doing.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -124,6 +125,18 @@ fn print(path: &Path, answer: &Map<String, Value>) {
     }
     for event in answer.get("events").and_then(Value::as_array).into_iter().flatten().rev().take(5) {
         let reason = event["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        println!("  event      {}{reason} at {:.3}", event["event"].as_str().unwrap_or("-"), event["at"]);
+        let age = age(event["at"].as_f64().unwrap_or_default());
+        println!("  event      {}{reason}, {age} ago", event["event"].as_str().unwrap_or("-"));
+    }
+}
+
+/// How long ago a time in seconds since 1970 is, in words.
+fn age(at: f64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let then = Duration::try_from_secs_f64(at).unwrap_or_default();
+    match now.saturating_sub(then).as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }

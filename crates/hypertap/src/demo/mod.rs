@@ -11,7 +11,7 @@ mod report;
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use hypertap_client::blocking::Tunnel;
 use hypertap_client::{Address, Start};
 use hypertap_platform::namespace::tun_usable;
@@ -47,6 +47,13 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
         Ok((tunnel, "127.0.0.1:5500, one JSON object a line".to_owned()))
     })?;
     if let Err(closed) = tun_usable() {
+        report.step("status", r#"{"cmd":"status"}, and then start, which is refused and says why"#, || {
+            let status = tunnel.status()?;
+            match tunnel.start(&Start::new(TUNNEL.into())) {
+                Ok(_) => bail!("a tunnel started without the device"),
+                Err(refusal) => Ok(((), format!("{}; {refusal}", status.name()))),
+            }
+        })?;
         report.missing(&format!("Here the demo ends: {closed}."));
         drop(tunnel);
         daemon.ends()?;
