@@ -178,7 +178,7 @@ fn send_flags() -> SendFlags {
 
 /// Takes the next packet that is whole.
 fn take(incoming: &mut Deframer, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    let batch = incoming.next_batch().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+    let batch = incoming.next_batch();
     let Some(packet) = batch.as_ref().and_then(|batch| batch.get(0)) else { return Ok(None) };
     let length = fitting(packet.len(), buffer.len())?;
     buffer.iter_mut().zip(packet).for_each(|(to, from)| *to = *from);

@@ -8,11 +8,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hypertap_platform::datagram::{Receiver, Sender};
-use hypertap_platform::program::{accept, has_hung_up};
+use hypertap_platform::program::{accept, has_hung_up, is_readable};
 use hypertap_platform::stop::{Interest, Stop, Wake};
 use hypertap_wire::batch::Batch;
 use hypertap_wire::framing::{Deframer, FRAME_HEADER, MAX_FRAME, frame};
@@ -39,8 +39,30 @@ pub(super) enum Framing {
     Frames,
 }
 
-/// The program that is connected, if one is; shared by the threads of a plane.
-pub(super) type Current = Arc<Mutex<Option<Arc<Connection>>>>;
+/// Where the threads of a plane find the program that is connected.
+pub(super) struct Meeting {
+    listener: UnixListener,
+    connected: Mutex<Option<Arc<Connection>>>,
+    arrived: Condvar,
+}
+
+impl Meeting {
+    /// The connected program, if there is one. For one that is at the door it waits a moment: its
+    /// connect(2) is done, so it may count on the packets from then on.
+    fn program(&self) -> Option<Arc<Connection>> {
+        let connected = lock(&self.connected);
+        if connected.is_some() || !is_readable(&self.listener) {
+            return connected.clone();
+        }
+        let waited = self.arrived.wait_timeout_while(connected, PATIENCE, |connected| connected.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn set(&self, program: Option<Arc<Connection>>) {
+        *lock(&self.connected) = program;
+        self.arrived.notify_all();
+    }
+}
 
 /// A program's connection.
 pub(super) struct Connection {
@@ -171,22 +193,21 @@ impl Connection {
 
 /// Sends the machine's packets to whichever program is connected.
 pub(super) struct ConnectedSink {
-    current: Current,
+    meeting: Arc<Meeting>,
     /// The connection on which a frame was begun and not ended.
     unfinished: Option<Arc<Connection>>,
 }
 
 impl ConnectedSink {
-    pub(super) fn new(current: Current) -> Self {
-        Self { current, unfinished: None }
+    pub(super) fn new(meeting: Arc<Meeting>) -> Self {
+        Self { meeting, unfinished: None }
     }
 }
 
 impl Sink for ConnectedSink {
     fn deliver(&mut self, batch: &mut Batch, tally: &mut Tally, stop: &Stop) {
         self.unfinished = None;
-        let connection = lock(&self.current).clone();
-        let Some(connection) = connection else {
+        let Some(connection) = self.meeting.program() else {
             return tally.drop(DropCause::NoReceiver, batch.len());
         };
         let has_rest = match &mut *lock(&connection.outgoing) {
@@ -221,20 +242,20 @@ impl Sink for ConnectedSink {
 
 /// Lets programs in, one at a time, and takes their packets.
 pub(super) struct Door {
-    listener: UnixListener,
     framing: Framing,
     guard: Arc<dyn PeerGuard>,
-    current: Current,
+    meeting: Arc<Meeting>,
 }
 
 impl Door {
     pub(super) fn new(listener: UnixListener, framing: Framing, guard: Arc<dyn PeerGuard>) -> Self {
-        Self { listener, framing, guard, current: Arc::default() }
+        let meeting = Meeting { listener, connected: Mutex::default(), arrived: Condvar::new() };
+        Self { framing, guard, meeting: Arc::new(meeting) }
     }
 
     /// Where the connected program will stand.
-    pub(super) fn connection(&self) -> Current {
-        Arc::clone(&self.current)
+    pub(super) fn meeting(&self) -> Arc<Meeting> {
+        Arc::clone(&self.meeting)
     }
 
     /// Waits for a program and takes its packets until it goes away or the stop is set.
@@ -248,19 +269,19 @@ impl Door {
         stop: &Stop,
     ) -> Result<(), PlaneEnd> {
         let Some(connection) = self.wait_for_program(stop)? else { return Ok(()) };
-        *lock(&self.current) = Some(Arc::clone(&connection));
+        self.meeting.set(Some(Arc::clone(&connection)));
         let mut incoming = match self.framing {
             Framing::Messages => Incoming::Messages(Receiver::new()),
             Framing::Frames => Incoming::Frames(Deframer::new(STREAM_BUFFER, STREAM_PACKETS)),
         };
         let served = self.take_packets(&connection, &mut incoming, injector, stats, stop);
-        *lock(&self.current) = None;
+        self.meeting.set(None);
         served
     }
 
     fn wait_for_program(&self, stop: &Stop) -> Result<Option<Arc<Connection>>, PlaneEnd> {
         while !stop.is_set() {
-            match accept(&self.listener).map_err(PlaneEnd::Program)? {
+            match accept(&self.meeting.listener).map_err(PlaneEnd::Program)? {
                 Some((socket, uid)) if self.guard.may_connect(uid) => {
                     return Ok(Some(Arc::new(Connection::new(socket, self.framing))));
                 }
@@ -268,7 +289,7 @@ impl Door {
                     tracing::warn!(uid, "turned a program of a user away who may not use the tunnel")
                 }
                 None => {
-                    stop.wait(&[(self.listener.as_fd(), Interest::Readable)], None)
+                    stop.wait(&[(self.meeting.listener.as_fd(), Interest::Readable)], None)
                         .map_err(PlaneEnd::Program)?;
                 }
             }
@@ -306,10 +327,10 @@ impl Door {
             }
             let interests = [
                 (connection.socket.as_fd(), Interest::Readable),
-                (self.listener.as_fd(), Interest::Readable),
+                (self.meeting.listener.as_fd(), Interest::Readable),
             ];
             let wake = stop.wait(&interests, None).map_err(PlaneEnd::Program)?;
-            if wake.is_ready(1) && matches!(accept(&self.listener), Ok(Some(_))) {
+            if wake.is_ready(1) && matches!(accept(&self.meeting.listener), Ok(Some(_))) {
                 tracing::info!("turned a second program away: one is connected to the data plane already");
             }
         }
@@ -354,7 +375,7 @@ impl Incoming {
                 }
                 let broken = |error| PlaneEnd::Program(io::Error::new(ErrorKind::InvalidData, error));
                 deframer.advance(len).map_err(broken)?;
-                while let Some(batch) = deframer.next_batch().map_err(broken)? {
+                while let Some(batch) = deframer.next_batch() {
                     injector.inject(batch, tally).map_err(PlaneEnd::Device)?;
                 }
                 Ok(len == wanted)

@@ -152,7 +152,7 @@ impl Plane {
         let door = Door::new(listener, framing, guard);
         let prefix = if framing == Framing::Frames { FRAME_HEADER } else { 0 };
         for (index, queue) in queues.into_iter().enumerate() {
-            self.drain(index, queue, prefix, ConnectedSink::new(door.connection()), &stats, &ended)?;
+            self.drain(index, queue, prefix, ConnectedSink::new(door.meeting()), &stats, &ended)?;
         }
         self.spawn("from-program".into(), ended, move |stop| {
             door.serve(&mut injector, &stats.from_program, stop)
