@@ -22,3 +22,5 @@
 pub use crate::linux::bypass_serve::serve;
 #[cfg(target_os = "linux")]
 pub use crate::linux::bypass_spawn::spawn;
+#[cfg(target_os = "macos")]
+pub use crate::macos::bypass::{serve, spawn};

@@ -5,9 +5,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg, sendmsg,
 };
+
+#[cfg(target_os = "linux")]
+use crate::linux::socket::{RECEIVE, SEND, close_on_exec};
+#[cfg(target_os = "macos")]
+use crate::macos::socket::{RECEIVE, SEND, close_on_exec};
 
 /// How many descriptors one message can bring; the kernel's own limit is 253.
 pub const MAX_DESCRIPTORS: usize = 64;
@@ -26,8 +30,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
     }
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?)
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SEND)?)
 }
 
 /// Receives bytes, and what descriptors came with them (close-on-exec); of more than
@@ -38,14 +41,14 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space: Space = [MaybeUninit::uninit(); _];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let message = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags)?;
+    let message = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RECEIVE)?;
     let mut descriptors = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = part {
             descriptors.extend(rights);
         }
     }
+    close_on_exec(&descriptors)?;
     Ok((message.bytes, descriptors))
 }
 
@@ -55,6 +58,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+
+    use rustix::net::SendFlags;
 
     #[test]
     fn a_descriptor_arrives_with_its_bytes() {

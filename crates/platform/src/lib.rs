@@ -8,6 +8,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
 
 pub mod activation;
 pub mod bypass;
@@ -23,12 +25,15 @@ pub mod process;
 pub mod program;
 pub mod queue;
 pub mod rights;
+pub mod session;
 pub mod stop;
 pub mod unix_listener;
 pub mod user;
 
 #[cfg(target_os = "linux")]
 pub use linux::{Recovered, default_state_dir, in_process, recover};
+#[cfg(target_os = "macos")]
+pub use macos::{Recovered, default_state_dir, in_process, recover};
 pub use privileged::{
     Errno, Footprint, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
 };

@@ -7,6 +7,8 @@
 
 #[cfg(target_os = "linux")]
 pub use crate::linux::monitor::LinkMonitor;
+#[cfg(target_os = "macos")]
+pub use crate::macos::monitor::LinkMonitor;
 
 /// Something that happened to a link or to the machine's way out.
 #[derive(Clone, Debug, PartialEq, Eq)]

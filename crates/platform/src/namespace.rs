@@ -10,6 +10,8 @@ use crate::rights::{Driver, driver, net_admin};
 
 #[cfg(target_os = "linux")]
 pub use crate::linux::namespace::enter_new;
+#[cfg(target_os = "macos")]
+pub use crate::macos::namespace::enter_new;
 
 /// Which namespaces a program gets (namespaces(7)), and what is different inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,11 +11,16 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{self, Gid, Group, Uid, User};
 
 #[cfg(target_os = "linux")]
 pub use crate::linux::sock_diag::PeerLookup;
+#[cfg(target_os = "linux")]
+use crate::linux::{socket, user::groups_of};
+#[cfg(target_os = "macos")]
+pub use crate::macos::peer::PeerLookup;
+#[cfg(target_os = "macos")]
+use crate::macos::{socket, user::groups_of};
 
 /// How long an answer of the user database is kept.
 const KEPT: Duration = Duration::from_secs(5);
@@ -39,17 +44,12 @@ pub fn udp_owner(ours: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> 
 }
 
 /// The uid at the other end of a connected Unix socket, as it was when it connected or, of a socket
-/// pair, when the pair was made (`SO_PEERCRED`, unix(7)).
+/// pair, when the pair was made (`SO_PEERCRED`, unix(7); getpeereid(3) on macOS).
 ///
 /// # Errors
 /// What the kernel said; `ENOTCONN` where nobody ever was there.
 pub fn unix_peer(socket: impl AsFd) -> io::Result<u32> {
-    let credentials = getsockopt(&socket, sockopt::PeerCredentials)?;
-    // A socket that was never connected answers with pid 0 and the uid "nobody".
-    if credentials.pid() == 0 && credentials.uid() == u32::MAX {
-        return Err(io::Error::from_raw_os_error(libc::ENOTCONN));
-    }
-    Ok(credentials.uid())
+    socket::unix_peer(&socket)
 }
 
 /// The user on whose behalf this process runs: behind sudo or pkexec the one who asked, else the
@@ -143,7 +143,7 @@ fn group_id(name: &str) -> Result<Gid, NoGroup> {
 fn is_member(uid: u32, group: Gid) -> nix::Result<bool> {
     let Some(user) = User::from_uid(Uid::from_raw(uid))? else { return Ok(false) };
     let name = std::ffi::CString::new(user.name).map_err(|_| nix::errno::Errno::EINVAL)?;
-    Ok(unistd::getgrouplist(&name, user.gid)?.contains(&group))
+    Ok(groups_of(&name, user.gid)?.contains(&group))
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub enum MachineError {
         doing: String,
     },
     /// `/dev/net/tun` cannot be opened.
-    #[error("the TUN driver is not available: /dev/net/tun: {0} (try `modprobe tun`)")]
+    #[error("the TUN driver is not available: /dev/net/tun: {0} (`hypertap doctor` says how to mend it)")]
     NoDriver(Errno),
     /// Another interface has the name.
     #[error(

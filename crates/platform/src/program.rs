@@ -4,8 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
-use nix::sys::socket::{setsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+#[cfg(target_os = "linux")]
+use crate::linux::socket::{HUNG_UP, set_buffers};
+#[cfg(target_os = "macos")]
+use crate::macos::socket::{HUNG_UP, set_buffers};
+use crate::peer::unix_peer;
 
 /// How much the kernel may queue on a data socket in one direction, in bytes.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -22,28 +27,31 @@ pub fn accept(listener: &UnixListener) -> io::Result<Option<(OwnedFd, u32)>> {
         Err(error) => return Err(error),
     };
     connection.set_nonblocking(true)?;
-    let owner = nix::sys::socket::getsockopt(&connection, sockopt::PeerCredentials)?;
+    let owner = unix_peer(&connection)?;
     enlarge_buffers(&connection);
-    Ok(Some((connection.into(), owner.uid())))
+    Ok(Some((connection.into(), owner)))
 }
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED))
 }
 
-/// Gives a data socket room for bursts: what is wanted where we may, else what the machine's limit
-/// (`net.core.rmem_max`, `wmem_max`) allows, which the kernel cuts to by itself.
+/// Gives a data socket room for bursts: what is wanted where we may, else what the machine allows.
 pub fn enlarge_buffers(socket: &impl AsFd) {
-    if setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
-        let _ = setsockopt(socket, sockopt::RcvBuf, &SOCKET_BUFFER);
-    }
-    if setsockopt(socket, sockopt::SndBufForce, &SOCKET_BUFFER).is_err() {
-        let _ = setsockopt(socket, sockopt::SndBuf, &SOCKET_BUFFER);
-    }
+    set_buffers(socket, SOCKET_BUFFER);
 }
 
 /// Whether the other end of a connection has closed, or ended its sending.
 pub fn has_hung_up(socket: &impl AsFd) -> bool {
-    let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
+    is_now(socket, HUNG_UP)
+}
+
+/// Whether something waits on a socket: bytes, a connection, or the end.
+pub fn is_readable(socket: &impl AsFd) -> bool {
+    is_now(socket, PollFlags::IN)
+}
+
+fn is_now(socket: &impl AsFd, what: PollFlags) -> bool {
+    let mut polled = [PollFd::new(socket, what)];
     poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

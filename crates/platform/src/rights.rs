@@ -8,6 +8,8 @@ use crate::Errno;
 
 #[cfg(target_os = "linux")]
 pub use crate::linux::rights::{driver, net_admin};
+#[cfg(target_os = "macos")]
+pub use crate::macos::rights::{driver, net_admin};
 
 /// Whether the TUN driver can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+
+#[cfg(target_os = "linux")]
+use crate::linux::event::Event;
+#[cfg(target_os = "macos")]
+use crate::macos::event::Event;
 
 /// How many descriptors can be waited for at once.
 const MAX_WAITED: usize = 4;
@@ -21,7 +25,7 @@ pub struct Stop(Arc<Signal>);
 #[derive(Debug)]
 struct Signal {
     set: AtomicBool,
-    event: EventFd,
+    event: Event,
 }
 
 /// What is waited for on a descriptor.
@@ -55,17 +59,15 @@ impl Stop {
     /// A stop that is not set.
     ///
     /// # Errors
-    /// What eventfd(2) says, in practice when there are no descriptors left.
+    /// What the kernel says, in practice when there are no descriptors left.
     pub fn new() -> io::Result<Self> {
-        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self(Arc::new(Signal { set: AtomicBool::new(false), event })))
+        Ok(Self(Arc::new(Signal { set: AtomicBool::new(false), event: Event::new()? })))
     }
 
     /// Sets it, for good.
     pub fn set(&self) {
         self.0.set.store(true, Ordering::Release);
-        // The counter cannot overflow from the few sets there are, and a second one changes nothing.
-        let _ = self.0.event.write(1);
+        self.0.event.set();
     }
 
     /// Whether it is set.

@@ -6,10 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen as listen_on, socket,
-};
+use nix::sys::socket::{Backlog, SockType, UnixAddr, bind, listen as listen_on};
 use std::os::fd::AsRawFd;
+
+#[cfg(target_os = "linux")]
+use crate::linux::socket::unix_socket;
+#[cfg(target_os = "macos")]
+use crate::macos::socket::unix_socket;
 
 /// The kind of a Unix socket (unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +33,7 @@ pub fn listen(path: &Path, kind: Kind) -> io::Result<UnixListener> {
         Kind::Stream => SockType::Stream,
         Kind::SeqPacket => SockType::SeqPacket,
     };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let descriptor = socket(AddressFamily::Unix, kind, flags, None)?;
+    let descriptor = unix_socket(kind)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -45,7 +47,7 @@ pub fn listen(path: &Path, kind: Kind) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::socket::{connect, getsockopt, sockopt};
+    use nix::sys::socket::{AddressFamily, SockFlag, connect, getsockopt, socket, sockopt};
 
     #[test]
     fn both_kinds_can_be_connected_to_and_replace_an_old_file() {

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use hypertap_client::Address;
 use hypertap_client::blocking::Tunnel;
+use hypertap_client::{Address, Error};
 use serde_json::Map;
 
 use super::status::sockets;
@@ -57,13 +57,23 @@ pub fn run(args: &BypassArgs) -> Result<(), Failure> {
 }
 
 fn connect(control: Option<&Path>) -> Result<Tunnel, Failure> {
-    let paths = match control {
-        Some(path) => vec![path.to_owned()],
-        None => sockets(None),
-    };
-    let live = paths.into_iter().find_map(|path| Tunnel::connect(Address::Unix(path)).ok());
-    live.ok_or_else(|| {
-        let text = anyhow!("no hypertap daemon answers; start one with `sudo hypertap tunnel`, or name its socket with --control");
-        Failure::new(Exit::Other, text)
+    let paths = control.map_or_else(|| sockets(None), |path| vec![path.to_owned()]);
+    let mut refused = None;
+    for path in paths {
+        match Tunnel::connect(Address::Unix(path.clone())) {
+            Ok(tunnel) => return Ok(tunnel),
+            Err(error @ Error::Refused { .. }) => refused = Some((path, error)),
+            Err(error) => tracing::debug!(path = %path.display(), %error, "no daemon there"),
+        }
+    }
+    Err(match refused {
+        Some((path, error)) => {
+            let text = format!("the daemon at {} does not let this user in", path.display());
+            Failure::new(Exit::Right, anyhow::Error::from(error).context(text))
+        }
+        None => {
+            let remedy = "start one with `sudo hypertap tunnel`, or name its socket with --control";
+            Failure::new(Exit::Other, anyhow!("no hypertap daemon answers; {remedy}"))
+        }
     })
 }

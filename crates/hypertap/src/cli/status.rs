@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
 
+/// Where root's daemons have their sockets.
+const ROOT_STATE_DIR: &str = "/run/hypertap";
+
 /// Show what running tunnels do: state, interface, routes, packets, drops, latest events
 ///
 /// Asks every daemon whose socket is in the state directory, without disturbing its client.
@@ -69,19 +72,21 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sockets in a state directory.
+/// The sockets in a state directory; without one, in this user's own and in root's.
 pub fn sockets(state_dir: Option<&Path>) -> Vec<PathBuf> {
-    let directory = match state_dir {
-        Some(directory) => directory.to_owned(),
-        None => hypertap_platform::default_state_dir(),
+    let directories = match state_dir {
+        Some(directory) => vec![directory.to_owned()],
+        None => vec![hypertap_platform::default_state_dir(), PathBuf::from(ROOT_STATE_DIR)],
     };
-    let Ok(entries) = std::fs::read_dir(&directory) else { return Vec::new() };
+    let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok());
     let mut paths: Vec<PathBuf> = entries
+        .flatten()
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
         .collect();
     paths.sort();
+    paths.dedup();
     paths
 }
 

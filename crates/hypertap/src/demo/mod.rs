@@ -47,13 +47,17 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
         Ok((tunnel, "127.0.0.1:5500, one JSON object a line".to_owned()))
     })?;
     if let Err(closed) = tun_usable() {
-        report.step("status", r#"{"cmd":"status"}, and then start, which is refused and says why"#, || {
-            let status = tunnel.status()?;
-            match tunnel.start(&Start::new(TUNNEL.into())) {
-                Ok(_) => bail!("a tunnel started without the device"),
-                Err(refusal) => Ok(((), format!("{}; {refusal}", status.name()))),
-            }
-        })?;
+        report.step(
+            "status",
+            r#"{"cmd":"status"}, and then start, which is refused and says why"#,
+            || {
+                let status = tunnel.status()?;
+                match tunnel.start(&Start::new(TUNNEL.into())) {
+                    Ok(_) => bail!("a tunnel started without the device"),
+                    Err(refusal) => Ok(((), format!("{}; {refusal}", status.name()))),
+                }
+            },
+        )?;
         report.missing(&format!("Here the demo ends: {closed}."));
         drop(tunnel);
         daemon.ends()?;

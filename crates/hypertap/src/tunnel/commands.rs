@@ -149,6 +149,10 @@ impl Controller {
                 if let Some(reason) = reason {
                     self.front.tell(Event::TunnelStopped(reason));
                 }
+                // What takes its time over the making may take it over the removal; nobody waits for that.
+                if reason == Some(StopReason::TimedOut) {
+                    self.close_half().await;
+                }
             }
         }
     }
@@ -170,13 +174,7 @@ impl Controller {
             return Err((no_right(), None));
         }
         let spec = spec(&self.settings, &fields);
-        let tun = match self.open_tun(&spec).await {
-            Ok(tun) => tun,
-            Err(failed) => {
-                self.close_half().await;
-                return Err(failed);
-            }
-        };
+        let tun = self.open_tun(&spec).await?;
         self.monitor.watch(Some((tun.index, tun.footprint)));
         self.stats = Arc::new(Stats::default());
         let context = PlaneContext {
@@ -212,7 +210,7 @@ impl Controller {
         let open = async {
             if settings.replace {
                 let name = spec.name.get_or_insert_with(|| "hypertap0".to_owned()).clone();
-                supersede::take_over(&settings.state_dir, &name).await;
+                supersede::take_over(settings, &name).await;
             }
             half.open_tun(&spec).await
         };
@@ -303,7 +301,7 @@ impl Controller {
 
     /// Takes the tunnel down; the reply goes before the event.
     async fn stop_and_answer(&mut self, answer: Answer, outcome: Result<Fields, Refusal>) {
-        let stopped = self.take_down().await;
+        let stopped = self.take_down().await.is_some();
         answer.send(outcome);
         if stopped {
             self.front.tell(Event::TunnelStopped(StopReason::StoppedByUser));

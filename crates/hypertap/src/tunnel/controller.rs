@@ -10,10 +10,12 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hypertap_platform::Privileged;
 use hypertap_platform::helper::{Helper, HelperStart};
 use hypertap_platform::monitor::{LinkEvent, LinkMonitor};
-use hypertap_platform::rights::{Driver, rights};
+use hypertap_platform::process::effective_uid;
+use hypertap_platform::rights::{Driver, driver};
+use hypertap_platform::session::{SessionEvent, SessionWatch, is_user_service};
+use hypertap_platform::{MachineError, Privileged};
 use hypertap_wire::command::Verb;
 use hypertap_wire::event::{Event, Status, StopReason};
 use tokio::sync::mpsc;
@@ -59,6 +61,8 @@ pub struct Controller {
     pub(super) settings: Settings,
     pub(super) front: Front,
     pub(super) half: Option<Box<dyn Privileged>>,
+    /// Whether the half is a helper, with rights that this process lacks.
+    has_helper: bool,
     /// Whether the rights were given up, so that no half can be had again.
     pub(super) dropped: bool,
     pub(super) live: Option<Live>,
@@ -72,7 +76,18 @@ pub struct Controller {
     plane_ends: mpsc::Receiver<PlaneEnd>,
     approved: mpsc::Receiver<Result<Helper, HelperStart>>,
     signals: Signals,
+    /// The login sessions of the user whose service this is, if it is one's and there is a logind.
+    sessions: Option<SessionWatch>,
     pub(super) ending: bool,
+}
+
+/// How a tunnel was taken down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenDown {
+    /// The privileged half was asked to.
+    ByUs,
+    /// The privileged half has ended, and undid what it had made.
+    ByHalfsEnd,
 }
 
 /// One thing that happened.
@@ -83,6 +98,7 @@ enum News {
     HalfGone,
     Approval(Box<Result<Helper, HelperStart>>),
     ReassertDue,
+    Session(SessionEvent),
     Signal,
 }
 
@@ -123,6 +139,7 @@ impl Controller {
     ) -> std::io::Result<Self> {
         let (plane_ended, plane_ends) = mpsc::channel(8);
         let (approvals, approved) = mpsc::channel(1);
+        let sessions = if is_user_service() { SessionWatch::new(effective_uid()).await } else { None };
         Ok(Self {
             guard: Arc::new(Guard::new(Arc::clone(&settings.allowed), data.local_addr()?)),
             front: Front {
@@ -133,9 +150,12 @@ impl Controller {
             },
             monitor: LinkMonitor::new().await?,
             signals: Signals::new()?,
+            sessions,
             stats: Arc::new(Stats::default()),
             settings,
             half,
+            // Rights are dropped only for a helper.
+            has_helper: dropped,
             dropped,
             live: None,
             data,
@@ -158,6 +178,7 @@ impl Controller {
                 News::HalfGone => self.on_half_gone().await,
                 News::Approval(outcome) => self.on_approval(*outcome),
                 News::ReassertDue => self.reassert().await,
+                News::Session(event) => self.on_session(event).await,
                 News::Signal => self.end().await,
             }
         }
@@ -179,6 +200,12 @@ impl Controller {
                     None => std::future::pending().await,
                 }
             };
+            let session = async {
+                match &mut self.sessions {
+                    Some(sessions) => sessions.next().await,
+                    None => std::future::pending().await,
+                }
+            };
             let due = self.live.as_ref().and_then(|live| live.reassert_due);
             let reassert_due = async {
                 match due {
@@ -193,6 +220,7 @@ impl Controller {
                 () = half_gone => News::HalfGone,
                 () = self.signals.recv() => News::Signal,
                 () = reassert_due => News::ReassertDue,
+                event = session => News::Session(event),
                 event = self.monitor.next() => match event {
                     Ok(event) => News::Link(event),
                     Err(error) => {
@@ -242,15 +270,15 @@ impl Controller {
 
     /// Whether interfaces can be made, as far as rights go.
     pub(super) fn has_right(&self) -> bool {
-        self.half.is_some() && (self.dropped || self.driver_event() == Event::ExtensionApproved)
+        self.half.is_some() && self.driver_event() == Event::ExtensionApproved
     }
 
     /// The event that says whether the TUN driver can be used.
     pub(super) fn driver_event(&self) -> Event {
         // A helper opens the device in our stead: then it is enough that there is a driver.
-        let usable = match rights().driver {
+        let usable = match driver() {
             Driver::Ready => true,
-            Driver::Refused(_) => self.half.is_some(),
+            Driver::Refused(_) => self.half.is_some() && self.has_helper,
             Driver::Missing(_) => false,
         };
         if usable { Event::ExtensionApproved } else { Event::ExtensionNotApproved }
@@ -287,7 +315,7 @@ impl Controller {
                 self.stop(reason).await;
             }
             LinkEvent::Deleted { index } if index == live.index => self.stop(StopReason::VpnRemoved).await,
-            LinkEvent::Renamed { index, name } if index == live.index => {
+            LinkEvent::Renamed { index, name } if index == live.index && name != live.name => {
                 tracing::info!(from = live.name, to = name, "the interface was renamed");
                 self.live.iter_mut().for_each(|live| live.name.clone_from(&name));
             }
@@ -360,8 +388,18 @@ impl Controller {
         self.stop(reason).await;
     }
 
+    async fn on_session(&mut self, event: SessionEvent) {
+        tracing::info!(?event, "the login sessions changed");
+        self.stop(match event {
+            SessionEvent::LoggedOut => StopReason::LoggedOut,
+            SessionEvent::OtherUser => StopReason::CurrentUserChanged,
+        })
+        .await;
+    }
+
     async fn on_half_gone(&mut self) {
         self.half = None;
+        self.has_helper = false;
         if self.live.is_some() {
             self.stop(StopReason::ProviderDisabled).await;
         }
@@ -373,6 +411,7 @@ impl Controller {
         match outcome {
             Ok(helper) => {
                 self.half = Some(Box::new(helper));
+                self.has_helper = true;
                 self.front.tell(Event::VpnApproved);
             }
             Err(error) => {
@@ -386,8 +425,13 @@ impl Controller {
     }
 
     /// Takes the tunnel down, whatever brought that about, and tells why. Nothing happens without one.
-    pub(super) async fn stop(&mut self, reason: StopReason) {
-        if self.take_down().await {
+    pub(super) async fn stop(&mut self, mut reason: StopReason) {
+        if let Some(end) = self.take_down().await {
+            use StopReason::{TunnelFailed, VpnDisabled, VpnRemoved};
+            // A helper that is told to end removes the link first, which may be heard of before its end.
+            if end == TakenDown::ByHalfsEnd && matches!(reason, TunnelFailed | VpnDisabled | VpnRemoved) {
+                reason = StopReason::ProviderDisabled;
+            }
             self.front.tell(Event::TunnelStopped(reason));
             if reason == StopReason::VpnRemoved {
                 self.front.tell(Event::VpnRemoved);
@@ -395,25 +439,26 @@ impl Controller {
         }
     }
 
-    /// Takes the tunnel down and leaves the telling to the caller. `false` when there was none.
-    pub(super) async fn take_down(&mut self) -> bool {
-        let Some(mut live) = self.live.take() else { return false };
+    /// Takes the tunnel down and leaves the telling to the caller. `None` when there was none.
+    pub(super) async fn take_down(&mut self) -> Option<TakenDown> {
+        let mut live = self.live.take()?;
         self.monitor.watch(None);
         live.stop();
         while self.plane_ends.try_recv().is_ok() {}
-        self.close_half().await;
-        true
+        Some(self.close_half().await)
     }
 
     /// Has the privileged half undo what it made.
-    pub(super) async fn close_half(&mut self) {
-        let Some(half) = &mut self.half else { return };
+    pub(super) async fn close_half(&mut self) -> TakenDown {
+        let Some(half) = &mut self.half else { return TakenDown::ByHalfsEnd };
         let close = timeout(CLOSE_TIME, half.close_tun());
         match self.front.while_serving(Status::Disconnecting, close).await {
             Ok(Ok(())) => {}
+            Ok(Err(MachineError::HelperGone)) => return TakenDown::ByHalfsEnd,
             Ok(Err(error)) => tracing::warn!(%error, "not everything could be removed"),
             Err(_) => tracing::warn!("removing the interface takes longer than 10 s; going on"),
         }
+        TakenDown::ByUs
     }
 
     /// Takes the tunnel down and ends the daemon.

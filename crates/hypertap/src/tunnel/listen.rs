@@ -64,7 +64,7 @@ impl Door {
         let mut sessions = self.sessions.lock().await;
         while sessions.try_join_next().is_some() {}
         if sessions.len() >= MAX_SESSIONS {
-            tracing::warn!(limit = MAX_SESSIONS, "too many connections; one was closed");
+            tracing::debug!(limit = MAX_SESSIONS, "too many connections; one was closed");
             return;
         }
         match uid {

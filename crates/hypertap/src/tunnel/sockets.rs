@@ -54,6 +54,12 @@ pub enum ControlPath {
 }
 
 impl Sockets {
+    /// Where the Unix command socket is, whoever made it.
+    pub fn control_path(&self) -> Option<PathBuf> {
+        let address = self.control.as_ref()?.listener.local_addr().ok()?;
+        address.as_pathname().map(Path::to_owned)
+    }
+
     /// Opens what the service manager did not hand over.
     ///
     /// # Errors

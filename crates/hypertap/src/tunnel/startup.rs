@@ -43,6 +43,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Where this instance's own sockets are.
     pub instance_dir: PathBuf,
+    /// The Unix command socket's own path.
+    pub control: Option<PathBuf>,
     /// Who may connect.
     pub allowed: Arc<Allowed>,
 }
@@ -64,7 +66,7 @@ pub struct Prepared {
 /// # Errors
 /// Each start-up problem, as one sentence with its exit code.
 pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
-    let settings = settings(args)?;
+    let mut settings = settings(args)?;
     let user = match &args.user {
         None => None,
         Some(name) => Some(User::by_name(name).map_err(|error| Failure::new(Exit::Usage, error))?),
@@ -76,12 +78,14 @@ pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
             tracing::warn!(?undone, "removed what an earlier instance left");
         }
     }
+    sweep_instances(&settings.state_dir);
     let control = match (&args.control, args.no_control) {
         (Some(path), _) => ControlPath::Exact(path.clone()),
         (None, true) => ControlPath::None,
         (None, false) => ControlPath::In(settings.state_dir.clone()),
     };
     let sockets = Sockets::open(activated, args.command, &control, args.data)?;
+    settings.control = sockets.control_path();
     make_instance_dir(&settings.instance_dir, user.as_ref())?;
     let half = match &user {
         Some(user) => Some(split(&settings, &sockets, user).await?),
@@ -114,6 +118,7 @@ fn settings(args: &TunnelArgs) -> Result<Settings, Failure> {
         bypass_mark: args.bypass_mark,
         instance_dir: state_dir.join(format!("instance-{}", std::process::id())),
         state_dir,
+        control: None,
         allowed: Arc::new(allowed),
     })
 }
@@ -141,6 +146,18 @@ pub fn in_process(state_dir: &Path) -> Result<Box<dyn Privileged>, Failure> {
     let half = hypertap_platform::in_process(state_dir)
         .with_context(|| format!("cannot keep a journal in {}", state_dir.display()))?;
     Ok(half)
+}
+
+/// Removes the directories of instances that a SIGKILL ended. What is not ours to remove stays.
+fn sweep_instances(state_dir: &Path) {
+    for entry in fs::read_dir(state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("instance-")) else { continue };
+        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_file(entry.path().join(DATA_SOCKET));
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
 }
 
 fn make_instance_dir(directory: &Path, user: Option<&User>) -> Result<(), Failure> {

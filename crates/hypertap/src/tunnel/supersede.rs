@@ -1,25 +1,29 @@
 //! Taking an interface over from another instance (`--replace`).
 
-use std::fs;
 use std::path::Path;
 
+use hypertap_platform::process::link_exists;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::{Duration, timeout};
 
+use super::startup::Settings;
+use crate::cli::status::sockets;
+
 /// How long the other instance may take to let go.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Asks every instance that listens in the state directory to let go of an interface. Whether one
-/// did shows when the interface is made.
-pub async fn take_over(state_dir: &Path, name: &str) {
-    if !fs::exists(format!("/sys/class/net/{name}")).unwrap_or(true) {
+/// Asks every other instance that listens in the state directory to let go of an interface. Whether
+/// one did shows when the interface is made.
+pub async fn take_over(settings: &Settings, name: &str) {
+    if !link_exists(name) {
         return;
     }
-    let entries = fs::read_dir(state_dir).into_iter().flatten().flatten();
-    for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "sock"))
-    {
+    for path in sockets(Some(&settings.state_dir)) {
+        if settings.control.as_ref() == Some(&path) {
+            continue;
+        }
         match timeout(TIME, ask(&path, name)).await {
             Ok(Ok(true)) => return tracing::info!(name, from = %path.display(), "took the interface over"),
             Ok(Ok(false)) => {}

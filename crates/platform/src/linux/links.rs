@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{Netlink, gone_is_fine, is_absent, is_no_family};
@@ -91,6 +94,24 @@ pub(crate) fn add_address(netlink: &mut Netlink, index: u32, address: IpAddr) ->
         message.attributes.push(AddressAttribute::Flags(flags));
     }
     netlink.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Waits until packets to an IPv6 address of ours are taken. The kernel makes the route for that in the
+/// background, after the link is up, and drops what comes before; under load that takes some
+/// milliseconds. What is not there after half a second is not waited for.
+pub(crate) fn wait_for_delivery(netlink: &mut Netlink, address: Ipv6Addr) {
+    let mut question = RouteMessage::default();
+    question.header.address_family = AddressFamily::Inet6;
+    question.header.destination_prefix_length = 128;
+    question.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(address)));
+    for _ in 0..500 {
+        let answer = netlink.query(RouteNetlinkMessage::GetRoute(question.clone()), 0).unwrap_or_default();
+        let is_local = |answer: &RouteNetlinkMessage| matches!(answer, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
+        if answer.iter().any(is_local) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Gives the link those of `addresses` that it lacks, and says how many those were.

@@ -143,6 +143,9 @@ impl Machine {
                 .map_err(|error| MachineError::of(format!("give {name} the address {address}"), error))?;
         }
         links::set_up(netlink, *index).map_err(of("set up interface"))?;
+        if let Some(address) = spec.ipv6 {
+            links::wait_for_delivery(netlink, address);
+        }
         let slot = self.claim_slot(guard, page)?;
         rules::add_base(&mut self.netlink, slot, spec.bypass_mark).map_err(of("add the routing rules of"))?;
         Ok(slot)

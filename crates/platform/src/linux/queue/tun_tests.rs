@@ -9,6 +9,7 @@ use hypertap_wire::packet::validate;
 
 use super::*;
 use crate::datagram::Sender;
+use crate::queue::receive_batch;
 use crate::stop::{Interest, Stop, Wake};
 
 fn in_own_namespace(body: impl FnOnce() + Send + 'static) {

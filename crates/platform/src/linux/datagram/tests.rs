@@ -83,9 +83,9 @@ fn runs_hold_equal_packets_within_one_datagram() {
 
 #[test]
 fn messages_keep_their_bounds_and_a_full_socket_says_so() {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-    let (one, other) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK).unwrap();
+    use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
     let (mut sender, mut receiver) = (Sender::connected(), Receiver::new());
     let batch = batch_of(&[1500; 1000]);
     let progress = sender.send(one.as_fd(), &batch, 0);
@@ -98,7 +98,8 @@ fn messages_keep_their_bounds_and_a_full_socket_says_so() {
         arrived += batch.len();
     }
     assert_eq!(arrived, progress.next);
-    drop(one);
+    // Not dropped: a program that another test is just starting would hold it open a moment longer.
+    shutdown(one.as_raw_fd(), Shutdown::Both).unwrap();
     receiver.recv(other.as_fd()).unwrap();
     let (batch, _) = receiver.received();
     assert!(!batch.is_empty() && batch.lengths().all(|len| len == 0), "the end is empty messages");

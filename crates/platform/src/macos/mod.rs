@@ -1,0 +1,27 @@
+//! macOS.
+//!
+//! Everything here type-checks for `aarch64-apple-darwin`, and none of it has ever run: it was written
+//! from manual pages, headers and the sources of the crates it uses. What macOS does not have says so
+//! in an error; nothing pretends.
+//!
+//! What is left on the machine when the process is killed: the utun goes with its last descriptor, and
+//! the routes into it with the utun. Excluded routes lead through another interface and stay until that
+//! one goes down. There is no journal to remove them from.
+
+mod machine;
+mod recovery;
+mod routes;
+mod tun;
+pub use machine::in_process;
+pub use recovery::{Recovered, default_state_dir, recover};
+pub(crate) mod bypass;
+pub(crate) mod datagram;
+pub(crate) mod event;
+pub(crate) mod monitor;
+pub(crate) mod namespace;
+pub(crate) mod peer;
+pub(crate) mod queue;
+pub(crate) mod rights;
+pub(crate) mod session;
+pub(crate) mod socket;
+pub(crate) mod user;
