@@ -1,0 +1,114 @@
+//! `hypertap install` and `uninstall`, below a folder instead of `/`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hypertap_tests::daemon::binary;
+use hypertap_tests::machine::{output, scratch};
+use hypertap_tests::{Value, in_namespaces};
+
+/// Every path below a folder, with the content where it is a file.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.insert(path, None);
+        } else {
+            let content = fs::read(&path).expect("root may");
+            found.insert(path, Some(content));
+        }
+    }
+    found
+}
+
+fn hypertap(words: &[&str], root: &Path) -> (Option<i32>, String) {
+    let output = output(Command::new(binary()).args(words).arg("--root").arg(root));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A root with something on it that must stay.
+fn furnished() -> PathBuf {
+    let root = scratch("root");
+    for folder in ["etc/systemd/system", "usr/local/bin", "var/lib"] {
+        fs::create_dir_all(root.join(folder)).expect("ours");
+    }
+    fs::write(root.join("etc/systemd/system/other.service"), "other").expect("ours");
+    root
+}
+
+#[test]
+fn uninstall_removes_what_install_put_and_nothing_else() {
+    in_namespaces(|| {
+        let root = furnished();
+        let before = tree(&root);
+        for _ in 0..2 {
+            let (code, said) = hypertap(&["install"], &root);
+            assert_eq!(code, Some(0), "{said}");
+            let installed = tree(&root);
+            assert!(before.iter().all(|(path, content)| installed.get(path) == Some(content)), "{said}");
+            let copy = installed.get(&root.join("usr/local/bin/hypertap")).cloned().flatten();
+            assert!(copy == fs::read(binary()).ok(), "the binary itself is there");
+            let (code, said) = hypertap(&["uninstall"], &root);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(tree(&root), before);
+        }
+    });
+}
+
+#[test]
+fn the_manifest_lists_every_file() {
+    in_namespaces(|| {
+        let root = furnished();
+        let before = tree(&root);
+        hypertap(&["install"], &root);
+        let path = root.join("var/lib/hypertap/manifest.json");
+        let manifest: Value = serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("JSON");
+        let text = manifest.to_string();
+        let new =
+            tree(&root).into_iter().filter(|(path, content)| content.is_some() && !before.contains_key(path));
+        for (file, _) in new.filter(|(file, _)| *file != path) {
+            assert!(text.contains(file.to_str().expect("a path")), "{} is not in {text}", file.display());
+        }
+    });
+}
+
+#[test]
+fn a_file_that_is_there_and_is_not_ours_refuses_the_installation_and_stays() {
+    in_namespaces(|| {
+        let root = furnished();
+        fs::write(root.join("etc/systemd/system/hypertap.service"), "somebody's own").expect("ours");
+        let before = tree(&root);
+        let (code, said) = hypertap(&["install"], &root);
+        assert!(code != Some(0) && said.contains("hypertap.service"), "{code:?} {said}");
+        assert_eq!(tree(&root), before, "what was done is undone");
+    });
+}
+
+#[test]
+fn a_file_that_somebody_adds_beside_ours_stays() {
+    in_namespaces(|| {
+        let root = furnished();
+        hypertap(&["install"], &root);
+        let own = root.join("var/lib/hypertap/own");
+        fs::write(&own, "mine").expect("ours");
+        let (code, said) = hypertap(&["uninstall"], &root);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(own.exists() && !root.join("usr/local/bin/hypertap").exists());
+    });
+}
+
+#[test]
+fn uninstall_without_an_installation_removes_nothing() {
+    in_namespaces(|| {
+        let root = furnished();
+        fs::write(root.join("usr/local/bin/hypertap"), "not by us").expect("ours");
+        let before = tree(&root);
+        hypertap(&["uninstall"], &root);
+        assert_eq!(tree(&root), before);
+    });
+}

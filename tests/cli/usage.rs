@@ -1,0 +1,126 @@
+//! The command line: exit codes, and sentences that say what to do.
+
+use std::process::Command;
+
+use hypertap_tests::daemon::binary;
+use hypertap_tests::machine::output;
+use hypertap_tests::{Daemon, Setup, Value, in_namespaces, json};
+
+fn said(words: &[&str]) -> (Option<i32>, String, String) {
+    let output = output(Command::new(binary()).args(words));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_names_the_word() {
+    for words in [
+        &["tunel"][..],
+        &["tunnel", "--no-such-option"],
+        &["tunnel", "--command", "nonsense"],
+        &["tunnel", "--data", "127.0.0.1"],
+        &["tunnel", "--receive-port", "0"],
+        &["tunnel", "--receive-port", "70000"],
+        &["tunnel", "--mtu", "65508"],
+        &["tunnel", "--mtu", "x"],
+        &["tunnel", "--name", "sixteen-letters!"],
+        &["tunnel", "--on-disconnect", "never"],
+        &["tunnel", "--bypass-mark", "0"],
+        &["tunnel", "--bypass-mark", "zero"],
+        &["tunnel", "extra"],
+        &["bypass"],
+    ] {
+        let (code, out, err) = said(words);
+        assert_eq!(code, Some(2), "{words:?}: {out}{err}");
+        assert!(out.is_empty(), "{words:?}: errors go to standard error: {out}");
+        let word = words.last().expect("not empty");
+        assert!(err.contains(word) || err.contains("Usage"), "{words:?}: {err}");
+    }
+}
+
+#[test]
+fn unknown_users_and_groups_end_with_2_and_are_named() {
+    in_namespaces(|| {
+        for option in ["--user", "--group"] {
+            let (code, log) = Setup::new().args(&[option, "no-such-name"]).run_to_end();
+            assert_eq!(code, Some(2), "{option}: {log}");
+            assert!(log.contains("no-such-name"), "{option}: {log}");
+        }
+    });
+}
+
+#[test]
+fn help_and_version_end_with_0_on_standard_output() {
+    for words in [&["--help"][..], &["tunnel", "--help"], &["bypass", "--help"], &["--version"]] {
+        let (code, out, err) = said(words);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{words:?}");
+        assert!(!out.is_empty(), "{words:?}");
+    }
+}
+
+#[test]
+fn the_version_of_the_command_line_is_that_of_the_protocol() {
+    in_namespaces(|| {
+        let (_, out, _) = said(&["--version"]);
+        let daemon = Daemon::start();
+        let version = daemon.client().ok(&json!({"cmd": "showVersion"}))["version"].clone();
+        assert_eq!(out.trim(), format!("hypertap {}", version.as_str().expect("text")));
+    });
+}
+
+#[test]
+fn the_helper_without_its_socket_says_who_starts_it() {
+    let (code, _, err) = said(&["helper"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("hypertap tunnel"), "{err}");
+}
+
+#[test]
+fn bypass_without_a_daemon_says_what_to_start() {
+    in_namespaces(|| {
+        let (code, _, err) = said(&["bypass", "--", "true"]);
+        assert!(code != Some(0) && err.contains("hypertap tunnel"), "{code:?} {err}");
+    });
+}
+
+#[test]
+fn an_address_that_is_not_the_machines_ends_with_4() {
+    in_namespaces(|| {
+        let (code, log) = Setup::new().args(&["--command", "192.0.2.1:5500"]).run_to_end();
+        assert_eq!(code, Some(4), "{log}");
+        assert!(log.contains("192.0.2.1:5500"), "{log}");
+    });
+}
+
+#[test]
+fn status_shows_a_running_tunnel_and_disturbs_nobody() {
+    in_namespaces(|| {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        client.start();
+        client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+        let (code, out, err) = said(&["status"]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        for word in ["connected", "hypertap0", "10.9.0.0/16"] {
+            assert!(out.contains(word), "{word} is not in {out}");
+        }
+        let (code, out, _) = said(&["status", "--json"]);
+        let value: Value = serde_json::from_str(&out).expect("JSON");
+        assert!(code == Some(0) && value.to_string().contains("hypertap0"), "{out}");
+        client.expect_no_event();
+        daemon.assert_runs();
+    });
+}
+
+#[test]
+fn doctor_says_whether_a_tunnel_can_be_started() {
+    in_namespaces(|| {
+        let (code, out, err) = said(&["doctor"]);
+        assert_eq!(code, Some(0), "{out}{err}");
+        let (code, out, _) = said(&["doctor", "--json"]);
+        assert!(code == Some(0) && serde_json::from_str::<Value>(&out).is_ok(), "{out}");
+        let _port = std::net::TcpListener::bind("127.0.0.1:5500").expect("free");
+        let (code, out, err) = said(&["doctor"]);
+        assert!(code == Some(4) && out.contains("5500"), "{code:?} {out}{err}");
+    });
+}

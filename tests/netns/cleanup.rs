@@ -1,0 +1,326 @@
+//! After every end, the machine is as it was.
+
+use std::fs;
+use std::process::Command;
+
+use hypertap_tests::daemon::wait_until_gone;
+use hypertap_tests::machine::{Uplink, add_link, device_towards, ip, is_link, ping, run};
+use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::packet::ping_reply;
+use hypertap_tests::{Client, Daemon, Dump, Responder, Setup, UdpProgram, eventually, in_namespaces, json};
+use nix::sys::signal::{Signal, kill};
+
+/// A machine with something on it that must stay: an uplink, rules and routes of its own.
+fn furnished() -> (Uplink, Dump) {
+    let uplink = Uplink::connect();
+    ip("rule add pref 100 from 10.0.0.1 lookup 100");
+    ip("rule add pref 5210 fwmark 0x6879 lookup 101");
+    ip("-6 rule add pref 100 from fd00::77 lookup 100");
+    ip("route add 10.77.0.0/16 via 192.0.2.2 table 100");
+    ip("route add throw 10.78.0.0/16 table 100");
+    ip("route add blackhole 10.79.0.0/16");
+    (uplink, Dump::now())
+}
+
+/// A tunnel with everything that it can change on the machine.
+fn full(client: &mut Client) {
+    client.start_with(json!({"myIPv6Address": "fd00::5"}));
+    client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["0.0.0.0/0", "::/0", "10.9.0.0/16"]}));
+    client.plain(&json!({"cmd": "addExcludedRoutes", "routes": ["192.0.2.0/24", "fd77::/16"]}));
+    client.plain(&json!({"cmd": "turnOnDNS"}));
+    assert_eq!(device_towards("10.9.0.1").as_deref(), Some("hypertap0"));
+}
+
+/// Entries of the journal, sockets and folders of instances that are left.
+fn left_in_state_folder() -> Vec<String> {
+    let names = |folder: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path().display().to_string()).collect::<Vec<_>>()
+    };
+    let mut all = names("/run/hypertap");
+    all.retain(|path| !path.ends_with("/journal"));
+    all.extend(names("/run/hypertap/journal"));
+    all.retain(|path| !path.ends_with("/lock"));
+    all
+}
+
+#[test]
+fn starting_and_ending_without_a_tunnel_changes_nothing() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        before.assert_same();
+        daemon.signal(Signal::SIGTERM);
+        daemon.assert_ends_well();
+        before.assert_same();
+    });
+}
+
+#[test]
+fn the_machine_is_as_it_was_after_shutdown_and_after_stop() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        for end in ["stop", "stop", "shutdown"] {
+            full(&mut client);
+            before.assert_changed();
+            client.plain(&json!({"cmd": end}));
+            before.assert_same();
+            client.expect_stopped("stoppedByUser");
+        }
+        daemon.assert_ends_well();
+        before.assert_same();
+        assert_eq!(left_in_state_folder(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn the_machine_is_as_it_was_after_the_client_has_gone() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        full(&mut client);
+        drop(client);
+        daemon.assert_ends_well();
+        before.assert_same();
+    });
+}
+
+#[test]
+fn the_machine_is_as_it_was_after_a_signal_and_the_client_is_told() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            let mut daemon = Daemon::start();
+            let mut client = daemon.client();
+            full(&mut client);
+            daemon.signal(signal);
+            client.expect_stopped("stoppedByUser");
+            client.expect_end();
+            daemon.assert_ends_well();
+            before.assert_same();
+        }
+    });
+}
+
+#[test]
+fn many_signals_end_as_one_does() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        full(&mut client);
+        for _ in 0..20 {
+            // It may have ended between two of them.
+            let _ = kill(daemon.pid(), Signal::SIGTERM);
+            let _ = kill(daemon.pid(), Signal::SIGINT);
+        }
+        daemon.assert_ends_well();
+        before.assert_same();
+    });
+}
+
+#[test]
+fn with_user_every_end_leaves_the_machine_as_it_was() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        for end in ["shutdown", "gone", "term"] {
+            let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+            let helper = daemon.helper();
+            let mut client = daemon.client();
+            full(&mut client);
+            match end {
+                "shutdown" => client.plain(&json!({"cmd": "shutdown"})),
+                "gone" => drop(client),
+                _ => daemon.signal(Signal::SIGTERM),
+            }
+            daemon.assert_ends_well();
+            wait_until_gone(helper);
+            before.assert_same();
+            assert_eq!(left_in_state_folder(), Vec::<String>::new(), "after {end}");
+        }
+    });
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_removed_by_the_next_before_it_listens() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        for _ in 0..2 {
+            let mut daemon = Daemon::start();
+            let mut client = daemon.client();
+            full(&mut client);
+            daemon.kill();
+            before.assert_changed();
+            let mut next = Daemon::start();
+            before.assert_same();
+            next.signal(Signal::SIGTERM);
+            next.assert_ends_well();
+            before.assert_same();
+        }
+    });
+}
+
+#[test]
+fn the_files_that_a_killed_daemon_left_are_removed_by_the_next() {
+    in_namespaces(|| {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        client.start_with(json!({"dataPlane": "stream"}));
+        daemon.kill();
+        let mut next = Daemon::start();
+        next.signal(Signal::SIGTERM);
+        next.assert_ends_well();
+        assert_eq!(left_in_state_folder(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_device_that_outlives_a_killed_daemon_is_removed_by_the_next() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.control();
+        client.start_with(json!({"dataPlane": "fd"}));
+        // The client holds the device, so it stays though the daemon dies.
+        let device = client.take_descriptor();
+        daemon.kill();
+        assert!(is_link("hypertap0"));
+        let mut next = Daemon::start();
+        before.assert_same();
+        drop(device);
+        next.signal(Signal::SIGTERM);
+        next.assert_ends_well();
+    });
+}
+
+#[test]
+fn a_start_with_other_ports_removes_what_a_killed_daemon_left_too() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        full(&mut client);
+        daemon.kill();
+        let _next = Setup::new().ports(6500).start();
+        before.assert_same();
+    });
+}
+
+#[test]
+fn a_starting_daemon_leaves_a_living_ones_things_alone() {
+    in_namespaces(|| {
+        let _uplink = Uplink::connect();
+        let program = UdpProgram::bind();
+        let mut first = Daemon::start();
+        let mut client = first.client();
+        full(&mut client);
+        let _responder = Responder::start(program, ping_reply);
+        let with_first = Dump::now();
+        let mut second = Setup::new().ports(6500).start();
+        with_first.assert_same();
+        second.signal(Signal::SIGTERM);
+        second.assert_ends_well();
+        with_first.assert_same();
+        // One that cannot even listen touches nothing either.
+        let (code, _) = Setup::new().run_to_end();
+        assert_eq!(code, Some(4));
+        with_first.assert_same();
+        client.expect_no_event();
+        assert!(ping("10.9.0.1", &[]));
+        first.assert_runs();
+    });
+}
+
+#[test]
+fn a_link_of_that_name_that_somebody_else_made_since_is_left_alone() {
+    in_namespaces(|| {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        client.start();
+        daemon.kill();
+        eventually("the kernel has removed the device", || !is_link("hypertap0"));
+        add_link("hypertap0");
+        let _next = Daemon::start();
+        assert!(is_link("hypertap0"), "it is another's");
+    });
+}
+
+#[test]
+fn a_file_of_nonsense_in_the_state_folder_stops_nobody() {
+    in_namespaces(|| {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        client.start();
+        daemon.kill();
+        for entry in fs::read_dir("/run/hypertap").expect("it is there").flatten() {
+            if entry.file_type().expect("a type").is_file() {
+                fs::write(entry.path(), "{\"pid\": nonsense").expect("root may");
+            }
+        }
+        let next = Daemon::start();
+        next.client().start();
+    });
+}
+
+#[test]
+fn with_user_a_killed_daemons_things_are_undone_at_once() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+        let helper = daemon.helper();
+        let mut client = daemon.client();
+        full(&mut client);
+        daemon.kill();
+        wait_until_gone(helper);
+        before.assert_same();
+    });
+}
+
+#[test]
+fn a_resolver_file_is_not_touched_by_capture() {
+    in_namespaces(|| {
+        let own = hypertap_tests::machine::scratch("resolv.conf");
+        fs::write(&own, "nameserver 192.0.2.53\nsearch example.org\n").expect("ours");
+        run("mount", &["--bind", own.to_str().expect("a path"), "/etc/resolv.conf"]);
+        let before = Dump::now();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        full(&mut client);
+        daemon.signal(Signal::SIGTERM);
+        daemon.assert_ends_well();
+        before.assert_same();
+        assert_eq!(
+            fs::read_to_string("/etc/resolv.conf").expect("there"),
+            "nameserver 192.0.2.53\nsearch example.org\n"
+        );
+    });
+}
+
+#[test]
+fn the_sysctls_of_other_links_stay_as_they_are() {
+    in_namespaces(|| {
+        let _uplink = Uplink::connect();
+        let all = || {
+            let list =
+                Command::new("grep").args(["-rs", ".", "/proc/sys/net/ipv4", "/proc/sys/net/ipv6"]).output();
+            String::from_utf8_lossy(&list.expect("grep is there").stdout).into_owned()
+        };
+        let before = all();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.client();
+        full(&mut client);
+        let during = all();
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+        let others = |text: &str| {
+            text.lines().filter(|line| !line.contains("hypertap0")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(others(&during), others(&before));
+        assert_eq!(others(&all()), others(&before));
+    });
+}

@@ -1,0 +1,315 @@
+//! The data planes beside UDP: seqpacket, stream, and the kernel's device itself.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use hypertap_tests::machine::{ip_json, is_link, ping};
+use hypertap_tests::packet::{self, head, ping_reply, udp4};
+use hypertap_tests::peer::{OTHER, STRANGER};
+use hypertap_tests::program::{DeviceProgram, SeqPacketProgram, StreamProgram, framed};
+use hypertap_tests::{
+    Client, Daemon, Dump, Peer, Program, Responder, Setup, TIME, eventually, in_namespaces, json,
+};
+
+const OURS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+
+/// Starts with a data plane; the path that the reply gives.
+fn connected(client: &mut Client, plane: &str) -> String {
+    let reply = client.start_with(json!({"dataPlane": plane, "myIPv6Address": "fd00::5"}));
+    client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16", "fd77::/16"]}));
+    reply["dataPath"].as_str().unwrap_or_else(|| panic!("no dataPath: {reply}")).to_owned()
+}
+
+fn receiver() -> UdpSocket {
+    let socket = UdpSocket::bind((OURS, 7000)).expect("the address is here");
+    socket.set_read_timeout(Some(TIME)).expect("not zero");
+    socket
+}
+
+#[track_caller]
+fn assert_received(socket: &UdpSocket, expected: &[u8]) {
+    let mut bytes = vec![0; 65536];
+    let (count, _) = socket.recv_from(&mut bytes).expect("it arrives");
+    assert_eq!(&bytes[..count], expected);
+}
+
+fn to_us(payload: &[u8]) -> Vec<u8> {
+    udp4((FAR, 8000), (OURS, 7000), payload)
+}
+
+#[test]
+fn seqpacket_carries_pings_of_both_versions() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let path = connected(&mut client, "unix");
+        let responder = Responder::start(SeqPacketProgram::connect(&path), ping_reply);
+        assert!(ping("10.9.0.1", &["-s1472", "-Mdo"]) && ping("fd77::1", &[]));
+        assert!(responder.answered() >= 2);
+    });
+}
+
+#[test]
+fn stream_carries_pings_of_both_versions() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let path = connected(&mut client, "stream");
+        let responder = Responder::start(StreamProgram::connect(&path), ping_reply);
+        assert!(ping("10.9.0.1", &["-s1472", "-Mdo"]) && ping("fd77::1", &[]));
+        assert!(responder.answered() >= 2);
+    });
+}
+
+#[test]
+fn a_stream_may_be_cut_anywhere_and_glued() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let program = StreamProgram::connect(&connected(&mut client, "stream"));
+        let socket = receiver();
+        for byte in framed(&to_us(b"one byte at a time")) {
+            program.write(&[byte]);
+        }
+        assert_received(&socket, b"one byte at a time");
+        let many: Vec<Vec<u8>> = (0..100u8).map(|n| framed(&to_us(&[n; 50]))).collect();
+        program.write(&many.concat());
+        for number in 0..100u8 {
+            assert_received(&socket, &[number; 50]);
+        }
+        for cut in many.concat().chunks(77) {
+            program.write(cut);
+        }
+        for number in 0..100u8 {
+            assert_received(&socket, &[number; 50]);
+        }
+        assert_eq!(client.stats()["fromProgram"]["dropped"], json!({}));
+    });
+}
+
+#[test]
+fn junk_on_seqpacket_and_stream_is_counted_and_ends_nothing() {
+    in_namespaces(|| {
+        for plane in ["unix", "stream"] {
+            let daemon = Setup::new().args(&["--on-disconnect=exit"]).start();
+            let mut client = daemon.client();
+            let path = connected(&mut client, plane);
+            let program: Box<dyn Program> = match plane {
+                "unix" => Box::new(SeqPacketProgram::connect(&path)),
+                _ => Box::new(StreamProgram::connect(&path)),
+            };
+            let socket = receiver();
+            let mut bad_sum = to_us(b"x");
+            bad_sum[10] ^= 0xff;
+            for (cause, junk) in [
+                ("badVersion", vec![0; 50]),
+                ("truncatedHeader", vec![0x45; 10]),
+                ("lengthMismatch", [to_us(b"x"), vec![0]].concat()),
+                ("badHeaderChecksum", bad_sum),
+                ("exceedsMtu", to_us(&[0; 1473])),
+            ] {
+                program.send(&junk);
+                program.send(&to_us(b"good"));
+                assert_received(&socket, b"good");
+                eventually(cause, || client.dropped("fromProgram", cause) == 1);
+            }
+            client.expect_no_event();
+            assert_eq!(client.status(), "connected");
+        }
+    });
+}
+
+#[test]
+fn an_empty_frame_in_a_stream_is_a_counted_drop() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let program = StreamProgram::connect(&connected(&mut client, "stream"));
+        let socket = receiver();
+        program.write(&[0, 0]);
+        program.send(&to_us(b"good"));
+        assert_received(&socket, b"good");
+        eventually("the drop is counted", || client.dropped("fromProgram", "empty") == 1);
+    });
+}
+
+#[test]
+fn a_frame_that_is_longer_than_any_packet_is_a_counted_drop() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let program = StreamProgram::connect(&connected(&mut client, "stream"));
+        let socket = receiver();
+        program.send(&vec![0x45; 65508]);
+        program.send(&vec![0x45; 65535]);
+        program.send(&to_us(b"good"));
+        assert_received(&socket, b"good");
+        eventually("the drops are counted", || client.dropped("fromProgram", "tooLong") == 2);
+    });
+}
+
+#[test]
+fn the_end_of_the_program_on_seqpacket_or_stream_stops_the_tunnel() {
+    in_namespaces(|| {
+        for plane in ["unix", "stream"] {
+            let before = Dump::now();
+            let daemon = Setup::new().args(&["--on-disconnect=exit"]).start();
+            let mut client = daemon.client();
+            for _ in 0..2 {
+                let path = connected(&mut client, plane);
+                let socket = receiver();
+                let program: Box<dyn Program> = match plane {
+                    "unix" => Box::new(SeqPacketProgram::connect(&path)),
+                    _ => Box::new(StreamProgram::connect(&path)),
+                };
+                program.send(&to_us(b"here"));
+                assert_received(&socket, b"here");
+                drop((program, socket));
+                client.expect_stopped("connectionFailed");
+                assert_eq!(client.status(), "disconnected");
+                before.assert_same();
+            }
+            client.expect_no_event();
+        }
+    });
+}
+
+#[test]
+fn without_a_program_yet_seqpacket_and_stream_drop_and_stay() {
+    in_namespaces(|| {
+        for plane in ["unix", "stream"] {
+            let daemon = Setup::new().args(&["--on-disconnect=exit"]).start();
+            let mut client = daemon.client();
+            let path = connected(&mut client, plane);
+            assert!(!ping("10.9.0.1", &["-W0.2"]));
+            eventually("the drop is counted", || client.dropped("toProgram", "noReceiver") >= 1);
+            let _responder: Responder = match plane {
+                "unix" => Responder::start(SeqPacketProgram::connect(&path), ping_reply),
+                _ => Responder::start(StreamProgram::connect(&path), ping_reply),
+            };
+            assert!(ping("10.9.0.1", &[]), "{plane}");
+        }
+    });
+}
+
+#[test]
+fn the_device_itself_rides_on_the_reply_over_the_unix_socket() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.control();
+        client.start_with(json!({"dataPlane": "fd"}));
+        client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+        let device = DeviceProgram::new(client.take_descriptor());
+        let socket = receiver();
+        device.send(&to_us(b"straight in"));
+        assert_received(&socket, b"straight in");
+        socket.send_to(b"straight out", (FAR, 8000)).expect("there is a route");
+        let out = device.expect("what was sent", &|packet| head(packet).protocol == packet::UDP);
+        assert_eq!(&out[28..], b"straight out", "without a virtio-net header");
+        let _responder = Responder::start(device, ping_reply);
+        assert!(ping("10.9.0.1", &[]));
+    });
+}
+
+#[test]
+fn the_device_is_refused_over_tcp_and_nothing_is_made() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        client.refused(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5", "dataPlane": "fd"}));
+        assert!(!is_link("hypertap0"));
+        client.expect_no_event();
+        client.start();
+    });
+}
+
+#[test]
+fn with_offload_the_device_has_a_virtio_net_header() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.control();
+        client.start_with(json!({"dataPlane": "fd", "offload": true}));
+        client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+        let device = DeviceProgram::new(client.take_descriptor());
+        let socket = receiver();
+        socket.send_to(b"out", (FAR, 8000)).expect("there is a route");
+        let deadline = std::time::Instant::now() + TIME;
+        let packet = loop {
+            let packet = device.receive(TIME).expect("it arrives");
+            if packet.get(10..).is_some_and(|packet| head(packet).protocol == packet::UDP) {
+                break packet;
+            }
+            assert!(std::time::Instant::now() < deadline, "something else for ever: {packet:02x?}");
+        };
+        // struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
+        assert_eq!(packet[1], 0, "one small packet is no segment: {packet:02x?}");
+        assert_eq!(packet[10 + 28..], *b"out");
+        device.send(&[&[0; 10][..], &to_us(b"in")].concat());
+        assert_received(&socket, b"in");
+    });
+}
+
+#[test]
+fn the_device_serves_an_ordinary_user() {
+    in_namespaces(|| {
+        hypertap_tests::namespaces::needs_root();
+        let daemon = Setup::new().env("SUDO_UID", OTHER.to_string()).start();
+        let program = Peer::run_by(OTHER, &["fd-echo", "/run/hypertap/control.sock"]);
+        eventually("the peer's tunnel answers", || ping("10.9.0.1", &["-W1"]));
+        drop(program);
+        eventually("its end takes the tunnel down", || !is_link("hypertap0"));
+        drop(daemon);
+    });
+}
+
+#[test]
+fn a_holder_of_the_device_cannot_keep_it_alive() {
+    in_namespaces(|| {
+        let before = Dump::now();
+        let mut daemon = Daemon::start();
+        let mut client = daemon.control();
+        client.start_with(json!({"dataPlane": "fd"}));
+        let device = DeviceProgram::new(client.take_descriptor());
+        // TUNSETPERSIST (linux/if_tun.h), which needs no right on a device that one holds.
+        let persist = "import fcntl; fcntl.ioctl(0, 0x400454cb, 1)";
+        let mut holder = Command::new("python3");
+        let status =
+            holder.args(["-c", persist]).stdin(device.descriptor()).status().expect("python3 is there");
+        assert!(status.success());
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+        before.assert_same();
+        let read = device.read(Duration::from_secs(1));
+        assert!(read.is_err(), "the device is gone: {read:?}");
+    });
+}
+
+#[test]
+fn the_device_may_be_closed_by_its_holder_and_the_tunnel_stays() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.control();
+        client.start_with(json!({"dataPlane": "fd"}));
+        drop(client.take_descriptor());
+        client.expect_no_event();
+        assert_eq!(client.status(), "connected");
+        assert_eq!(ip_json("link show dev hypertap0")[0]["ifname"], "hypertap0");
+    });
+}
+
+#[test]
+fn a_stranger_may_not_connect_to_a_data_socket() {
+    in_namespaces(|| {
+        hypertap_tests::namespaces::needs_root();
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let path = connected(&mut client, "stream");
+        let lines = Peer::run_by(STRANGER, &["unix-count", &path]).finish();
+        assert!(lines == ["0 bytes"] || lines.iter().all(|line| line.starts_with("error")), "{lines:?}");
+        let _responder = Responder::start(StreamProgram::connect(&path), ping_reply);
+        assert!(ping("10.9.0.1", &[]), "the place is still free");
+        client.expect_no_event();
+    });
+}
