@@ -5,18 +5,18 @@
 //! thread can receive while another sends. A frame that the socket took half of stays in the
 //! outgoing buffer and goes before everything else: whoever sends next, or flushes, sends its rest.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hypertap_wire::framing::{Deframer, FRAME_HEADER};
 use rustix::io::{ioctl_fionbio, read, write};
-use rustix::net::{MMsgHdr, RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmmsg};
+use rustix::net::{RecvFlags, recv, send};
+
+use crate::system::{SEND, receive_packet, send_packets};
 
 /// How much of a stream is read, and gathered for a write, at once, in bytes.
 const STREAM_BUFFER: usize = 256 << 10;
-/// How many messages go in one system call.
-const MESSAGES: usize = 64;
 /// The longest packet in bytes: what the header's length fields can say, and a frame's.
 const MAX_LENGTH: usize = u16::MAX as usize;
 
@@ -100,11 +100,10 @@ impl Channel {
             Kind::Frames(frames) => frames.receive(&self.descriptor, buffer),
             Kind::Datagrams | Kind::Messages => loop {
                 let room = buffer.len();
-                let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-                match recv(&self.descriptor, &mut *buffer, flags)? {
-                    (_, 0) if matches!(self.kind, Kind::Messages) => return Err(ended()),
-                    (_, 0) => {} // An empty datagram is no packet.
-                    (_, length) => return fitting(length, room),
+                match receive_packet(&self.descriptor, &mut *buffer)? {
+                    0 if matches!(self.kind, Kind::Messages) => return Err(ended()),
+                    0 => {} // An empty datagram is no packet.
+                    length => return fitting(length, room),
                 }
             },
         }
@@ -138,8 +137,8 @@ impl Channel {
         })?;
         match (&self.kind, packets) {
             (Kind::Frames(frames), _) => lock(&frames.outgoing).send(&self.descriptor, packets),
-            (_, [packet]) => Ok(send(&self.descriptor, packet, send_flags()).map(|_| 1)?),
-            _ => self.send_messages(packets),
+            (_, [packet]) => Ok(send(&self.descriptor, packet, SEND).map(|_| 1)?),
+            _ => send_packets(&self.descriptor, packets),
         }
     }
 
@@ -158,31 +157,19 @@ impl Channel {
     pub(crate) fn into_descriptor(self) -> OwnedFd {
         self.descriptor
     }
-
-    fn send_messages(&self, packets: &[&[u8]]) -> io::Result<usize> {
-        let slices: Vec<IoSlice<'_>> =
-            packets.iter().take(MESSAGES).map(|packet| IoSlice::new(packet)).collect();
-        let mut controls: Vec<_> = slices.iter().map(|_| SendAncillaryBuffer::default()).collect();
-        let mut messages: Vec<MMsgHdr<'_>> = slices
-            .chunks(1)
-            .zip(&mut controls)
-            .map(|(slice, control)| MMsgHdr::new(slice, control))
-            .collect();
-        Ok(sendmmsg(&self.descriptor, &mut messages, send_flags())?)
-    }
 }
 
-fn send_flags() -> SendFlags {
-    SendFlags::DONTWAIT | SendFlags::NOSIGNAL
-}
-
-/// Takes the next packet that is whole.
+/// Takes the next packet that is whole and not empty.
 fn take(incoming: &mut Deframer, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    let batch = incoming.next_batch();
-    let Some(packet) = batch.as_ref().and_then(|batch| batch.get(0)) else { return Ok(None) };
-    let length = fitting(packet.len(), buffer.len())?;
-    buffer.iter_mut().zip(packet).for_each(|(to, from)| *to = *from);
-    Ok(Some(length))
+    while let Some(batch) = incoming.next_batch() {
+        let packet = batch.get(0).unwrap_or_default();
+        if !packet.is_empty() {
+            let length = fitting(packet.len(), buffer.len())?;
+            buffer.iter_mut().zip(packet).for_each(|(to, from)| *to = *from);
+            return Ok(Some(length));
+        }
+    }
+    Ok(None)
 }
 
 impl Frames {
@@ -223,7 +210,7 @@ impl Outgoing {
 
     fn flush(&mut self, socket: &OwnedFd) -> io::Result<()> {
         while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match send(socket, rest, send_flags()).map_err(io::Error::from) {
+            match send(socket, rest, SEND).map_err(io::Error::from) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

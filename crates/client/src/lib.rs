@@ -81,6 +81,7 @@ pub mod protocol;
 mod session;
 mod socket;
 mod start;
+mod system;
 #[cfg(feature = "async")]
 mod tunnel;
 

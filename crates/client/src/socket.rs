@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg, sendmsg,
 };
 
 use crate::Address;
+use crate::system::{RECEIVE, SEND, close_on_exec};
 
 /// How many descriptors one message may bring: the daemon sends one.
 const MAX_DESCRIPTORS: usize = 4;
@@ -68,13 +68,14 @@ impl Socket {
     pub(crate) fn read(&self, bytes: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        let message = recvmsg(&self.descriptor, &mut [IoSliceMut::new(bytes)], &mut control, flags)?;
+        let message = recvmsg(&self.descriptor, &mut [IoSliceMut::new(bytes)], &mut control, RECEIVE)?;
+        let known = descriptors.len();
         for part in control.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = part {
                 descriptors.extend(received);
             }
         }
+        close_on_exec(descriptors.get(known..).unwrap_or_default())?;
         Ok(message.bytes)
     }
 
@@ -90,8 +91,7 @@ impl Socket {
         {
             return Err(io::Error::other("no space for a descriptor"));
         }
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        Ok(sendmsg(&self.descriptor, &[IoSlice::new(bytes)], &mut control, flags)?)
+        Ok(sendmsg(&self.descriptor, &[IoSlice::new(bytes)], &mut control, SEND)?)
     }
 }
 

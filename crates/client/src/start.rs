@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{SocketAddrUnix, SocketType, connect};
 use serde_json::{Map, Value};
 
 use crate::channel::{Channel, Kind};
 use crate::error::{Error, Result, Violation};
+use crate::system::unix_socket;
 
 /// A tunnel to be started: its interface's address, and what has a default.
 ///
@@ -153,7 +154,7 @@ fn bind(daemon: SocketAddr, program: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Connects at once: the daemon listens before it names the path.
 fn connect_unix(path: &Path, type_: SocketType) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, type_, SocketFlags::CLOEXEC, None)?;
+    let socket = unix_socket(type_)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }

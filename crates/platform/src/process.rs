@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd;
 
-use nix::net::if_::if_nametoindex;
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::geteuid;
 
@@ -20,11 +19,6 @@ pub fn is_root() -> bool {
 pub fn is_socket(descriptor: impl AsFd) -> bool {
     fstat(descriptor.as_fd())
         .is_ok_and(|file| SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK)
-}
-
-/// Whether this process's network has a link of that name.
-pub fn link_exists(name: &str) -> bool {
-    if_nametoindex(name).is_ok()
 }
 
 /// Keeps a long-lived process's memory to what is in use: large buffers come from the kernel untouched

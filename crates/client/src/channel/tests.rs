@@ -81,12 +81,14 @@ fn a_frame_that_was_cut_is_ended_before_the_next() {
 }
 
 #[test]
-fn a_stream_that_is_not_in_frames_is_invalid_data() {
+fn an_empty_frame_is_passed_over() {
     let (left, right) = UnixStream::pair().expect("a pair");
     let right = Channel::new(right.into(), Kind::frames()).expect("a channel");
-    assert_eq!(send(&left, b"\0\x01a\0\0", send_flags()).expect("room"), 5);
-    assert_eq!(right.receive(&mut [0; 4]).expect("whole"), 1);
-    assert_eq!(right.receive(&mut [0; 4]).expect_err("no frame").kind(), ErrorKind::InvalidData);
+    assert_eq!(send(&left, b"\0\0\0\x01a\0\0\0\x01b", SEND).expect("room"), 10);
+    let mut packet = [0; 4];
+    for expected in [b'a', b'b'] {
+        assert_eq!((right.receive(&mut packet).expect("whole"), packet[0]), (1, expected));
+    }
 }
 
 proptest! {

@@ -66,14 +66,11 @@ fn connect(control: Option<&Path>) -> Result<Tunnel, Failure> {
             Err(error) => tracing::debug!(path = %path.display(), %error, "no daemon there"),
         }
     }
-    Err(match refused {
-        Some((path, error)) => {
-            let text = format!("the daemon at {} does not let this user in", path.display());
-            Failure::new(Exit::Right, anyhow::Error::from(error).context(text))
-        }
-        None => {
-            let remedy = "start one with `sudo hypertap tunnel`, or name its socket with --control";
-            Failure::new(Exit::Other, anyhow!("no hypertap daemon answers; {remedy}"))
-        }
+    Err(if let Some((path, error)) = refused {
+        let text = format!("the daemon at {} does not let this user in", path.display());
+        Failure::new(Exit::Right, anyhow::Error::from(error).context(text))
+    } else {
+        let remedy = "start one with `sudo hypertap tunnel`, or name its socket with --control";
+        Failure::new(Exit::Other, anyhow!("no hypertap daemon answers; {remedy}"))
     })
 }

@@ -1,5 +1,6 @@
 //! `hypertap demo`: the main job, for real, with nothing to set up.
 
+use std::io::ErrorKind;
 use std::process::Command;
 
 use anyhow::{Context, anyhow};
@@ -46,6 +47,9 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     let spaces = Spaces { pid: true, ..Spaces::node() };
     let status = enter_new(&mut command, &spaces).and_then(|()| command.status()).map_err(|error| {
+        if error.kind() == ErrorKind::Unsupported {
+            return Failure::new(Exit::Right, anyhow!("the demo does not run on this system: {error}"));
+        }
         let remedy =
             "`hypertap doctor` says whether user namespaces are closed here; as root the demo needs none";
         Failure::new(Exit::Right, anyhow!("cannot make namespaces for the demo: {error}; {remedy}"))

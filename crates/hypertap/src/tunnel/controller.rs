@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hypertap_platform::helper::{Helper, HelperStart};
+use hypertap_platform::link;
 use hypertap_platform::monitor::{LinkEvent, LinkMonitor};
 use hypertap_platform::process::effective_uid;
 use hypertap_platform::rights::{Driver, driver};
@@ -43,9 +44,6 @@ const SETTLES: Duration = Duration::from_millis(50);
 const REASSERT_EVERY: Duration = Duration::from_secs(1);
 /// How long that may take before the daemon goes on without knowing.
 const REASSERT_TIME: Duration = Duration::from_secs(10);
-/// The kernel announces a deleted link as down first, 0.4 ms earlier; this long is waited for the
-/// second word before the first is believed.
-const DELETION_FOLLOWS: Duration = Duration::from_millis(50);
 
 /// What clients see: the requests, who sent them, and what they are told.
 pub struct Front {
@@ -307,12 +305,9 @@ impl Controller {
         let Some(live) = &self.live else { return };
         match event {
             LinkEvent::Down { index } if index == live.index => {
-                let reason = if self.deletion_follows(index).await {
-                    StopReason::VpnRemoved
-                } else {
-                    StopReason::VpnDisabled
-                };
-                self.stop(reason).await;
+                // A link that is deleted or moved away is announced as down first.
+                let remains = link::remains(index);
+                self.stop(if remains { StopReason::VpnDisabled } else { StopReason::VpnRemoved }).await;
             }
             LinkEvent::Deleted { index } if index == live.index => self.stop(StopReason::VpnRemoved).await,
             LinkEvent::Renamed { index, name } if index == live.index && name != live.name => {
@@ -361,20 +356,6 @@ impl Controller {
         live.reasserted = Some(Instant::now());
     }
 
-    /// Whether the kernel says within a moment that the link was deleted.
-    async fn deletion_follows(&mut self, deleted: u32) -> bool {
-        let wait = async {
-            loop {
-                match self.monitor.next().await {
-                    Ok(LinkEvent::Deleted { index }) if index == deleted => return,
-                    Ok(_) => {}
-                    Err(_) => std::future::pending().await,
-                }
-            }
-        };
-        timeout(DELETION_FOLLOWS, wait).await.is_ok()
-    }
-
     async fn on_plane_end(&mut self, end: PlaneEnd) {
         let Some(live) = &self.live else { return };
         let index = live.index;
@@ -382,7 +363,7 @@ impl Controller {
         let reason = match end {
             PlaneEnd::ProgramGone | PlaneEnd::Program(_) => StopReason::ConnectionFailed,
             // A device that fails because its link was deleted is not the cause but the consequence.
-            PlaneEnd::Device(_) if self.deletion_follows(index).await => StopReason::VpnRemoved,
+            PlaneEnd::Device(_) if !link::remains(index) => StopReason::VpnRemoved,
             PlaneEnd::Device(_) => StopReason::TunnelFailed,
         };
         self.stop(reason).await;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hypertap_platform::process::link_exists;
+use hypertap_platform::link;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -17,7 +17,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// Asks every other instance that listens in the state directory to let go of an interface. Whether
 /// one did shows when the interface is made.
 pub async fn take_over(settings: &Settings, name: &str) {
-    if !link_exists(name) {
+    if !link::exists(name) {
         return;
     }
     for path in sockets(Some(&settings.state_dir)) {

@@ -1,8 +1,8 @@
 //! Linux.
 mod journal;
-mod links;
+pub(crate) mod links;
 mod machine;
-mod netlink;
+pub(crate) mod netlink;
 mod recovery;
 mod resolved;
 mod routes;
