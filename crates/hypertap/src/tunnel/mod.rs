@@ -18,6 +18,7 @@ mod guard;
 mod history;
 mod listen;
 mod live;
+mod outside;
 mod session;
 mod signals;
 pub mod sockets;
