@@ -1,4 +1,4 @@
-//! Programs past the tunnel: macOS can neither stop a program's socket(2) nor mark a socket.
+//! Programs past the tunnel: macOS can neither stop a program's socket(2) nor mark a socket. Never run.
 
 use std::io;
 use std::os::fd::OwnedFd;

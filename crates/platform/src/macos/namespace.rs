@@ -1,4 +1,4 @@
-//! Namespaces: macOS has none.
+//! Namespaces: macOS has none. Never run.
 
 use std::io;
 use std::process::Command;

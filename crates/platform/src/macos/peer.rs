@@ -1,4 +1,4 @@
-//! Who owns the other end of an internet socket on this machine: not known here.
+//! Who owns the other end of an internet socket on this machine: not known here. Never run.
 //!
 //! macOS has it in undocumented tables (`net.inet.tcp.pcblist_n`) that change between its versions, and
 //! in libproc process by process. Neither is read: every question is an error, so that a client over

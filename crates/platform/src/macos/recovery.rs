@@ -1,4 +1,4 @@
-//! What dead processes left: not looked for, because nothing is written down.
+//! What dead processes left: not looked for, because nothing is written down. Never run.
 //!
 //! The utun and the routes into it go with the process. Excluded routes stay; a reboot, or setting
 //! their interface down, removes them.

@@ -1,4 +1,4 @@
-//! Login sessions: there is no logind on macOS, so nothing watches them.
+//! Login sessions: there is no logind on macOS, so nothing watches them. Never run.
 
 use crate::session::SessionEvent;
 
