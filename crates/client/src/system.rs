@@ -3,12 +3,12 @@
 //! inherits, writing to a closed socket without a signal (elsewhere left to Rust's runtime, which
 //! ignores SIGPIPE).
 
-#[cfg(linux_sockets)]
+#[cfg(target_os = "linux")]
 pub(crate) use linux::{RECEIVE, SEND, close_on_exec, receive_packet, send_packets, unix_socket};
-#[cfg(not(linux_sockets))]
+#[cfg(not(target_os = "linux"))]
 pub(crate) use other::{RECEIVE, SEND, close_on_exec, receive_packet, send_packets, unix_socket};
 
-#[cfg(linux_sockets)]
+#[cfg(target_os = "linux")]
 mod linux {
     use std::io::{self, IoSlice};
     use std::os::fd::OwnedFd;
@@ -56,7 +56,7 @@ mod linux {
     }
 }
 
-#[cfg(not(linux_sockets))]
+#[cfg(not(target_os = "linux"))]
 mod other {
     use std::io::{self, IoSliceMut};
     use std::os::fd::OwnedFd;
