@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_comes_back_as_it_was_sent() {
+        for id in ["523.5e+40", "123456789012345678901234567890", "-0.0", "1e400", "[1,{\"a\":0.10}]"] {
+            let parsed: Value = serde_json::from_str(id).expect("JSON");
+            assert_eq!(reply_line(Ok(Map::new()), Some(parsed)), format!(r#"{{"ok":true,"id":{id}}}"#));
+        }
+    }
+
+    #[test]
     fn replies_start_with_ok_and_end_with_the_id() {
         assert_eq!(reply_line(Ok(Map::new()), None), r#"{"ok":true}"#);
         let fields = Map::from_iter([("name".to_owned(), json!("hypertap0"))]);
