@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_id_comes_back_as_it_was_sent() {
-        for id in ["523.5e+40", "123456789012345678901234567890", "-0.0", "1e400", "[1,{\"a\":0.10}]"] {
+        for id in ["523.5e+40", "123456789012345678901234567890", "-0.0", "1e+400", "[1,{\"a\":0.10}]"] {
             let parsed: Value = serde_json::from_str(id).expect("JSON");
             assert_eq!(reply_line(Ok(Map::new()), Some(parsed)), format!(r#"{{"ok":true,"id":{id}}}"#));
         }
