@@ -136,7 +136,7 @@ impl Verb {
             | Self::Routes
             | Self::Events
             | Self::Help
-            // These two have a permission of their own: they come from other instances and programs.
+            // These two come from other instances and programs, and have checks of their own.
             | Self::Supersede
             | Self::Bypass => false,
             _ => true,

@@ -7,7 +7,7 @@ wait for.  ``Tunnel`` and ``AsyncTunnel`` differ only in how they wait.
 name       what it is                                  good for
 =========  ==========================================  =======================================================
 ``udp``    a datagram a packet on loopback             programs that only have UDP; packets may be lost
-``unix``   a Unix seqpacket socket, a packet a message the simplest lossless one
+``unix``   a Unix seqpacket socket, a packet a message the simplest: whole, and in order
 ``stream`` a Unix stream: u16 length, packet           many packets a system call
 ``fd``     the kernel's TUN queue itself               the fastest: nothing between the program and the kernel
 =========  ==========================================  =======================================================

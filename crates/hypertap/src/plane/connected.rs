@@ -271,7 +271,7 @@ impl Door {
         let Some(connection) = self.wait_for_program(stop)? else { return Ok(()) };
         self.meeting.set(Some(Arc::clone(&connection)));
         let mut incoming = match self.framing {
-            Framing::Messages => Incoming::Messages(Receiver::new()),
+            Framing::Messages => Incoming::Messages(Receiver::connected()),
             Framing::Frames => Incoming::Frames(Deframer::new(STREAM_BUFFER, STREAM_PACKETS)),
         };
         let served = self.take_packets(&connection, &mut incoming, injector, stats, stop);

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use hypertap_platform::helper::{self, HelperStart, Via};
+use hypertap_platform::process::effective_uid;
 use hypertap_platform::rights;
 use hypertap_wire::command::{DataPlane, Request, StartFields, Verb, parse_routes};
 use hypertap_wire::event::{Event, Refusal, Status, StopReason};
@@ -83,7 +84,7 @@ impl Controller {
                 let outcome = self.capture_dns(request.verb == Verb::TurnOnDns).await;
                 answer.send(outcome);
             }
-            Verb::Supersede => self.supersede(&request, answer).await,
+            Verb::Supersede => self.supersede(client, &request, answer).await,
             Verb::Bypass => {
                 let outcome = self.bypass(client, descriptor).await;
                 answer.send(outcome);
@@ -321,7 +322,14 @@ impl Controller {
     }
 
     /// Another instance asks for the interface.
-    async fn supersede(&mut self, request: &Request, answer: Answer) {
+    async fn supersede(&mut self, client: ClientId, request: &Request, answer: Answer) {
+        let by_unix = self.front.clients.transport(client) == Some(Transport::Unix);
+        let uid = self.front.clients.uid(client).filter(|_| by_unix);
+        if !uid.is_some_and(|uid| uid == 0 || uid == effective_uid()) {
+            let text =
+                "only an instance of root or of the same user may take an interface over, by the Unix socket";
+            return answer.send(Err(Refusal::with_code(text, Exit::Right as u8)));
+        }
         let wanted = request.fields.get("name").and_then(serde_json::Value::as_str);
         if self.live.as_ref().is_some_and(|live| Some(live.name.as_str()) == wanted) {
             self.stop(StopReason::Superseded).await;

@@ -154,13 +154,20 @@ fn sweep_instances(state_dir: &Path) {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("instance-")) else { continue };
         if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
-            let _ = fs::remove_file(entry.path().join(DATA_SOCKET));
-            let _ = fs::remove_dir(entry.path());
+            let _ = remove_instance(&entry.path());
         }
     }
 }
 
+/// Removes an instance's directory with what an instance puts there.
+fn remove_instance(directory: &Path) -> std::io::Result<()> {
+    let _ = fs::remove_file(directory.join(DATA_SOCKET));
+    fs::remove_dir(directory)
+}
+
 fn make_instance_dir(directory: &Path, user: Option<&User>) -> Result<(), Failure> {
+    // Where it is there already, a container's earlier life had our process id.
+    let _ = remove_instance(directory);
     let made = fs::DirBuilder::new().mode(0o755).create(directory).and_then(|()| match user {
         Some(user) => chown(directory, Some(user.uid()), Some(user.gid())),
         None => Ok(()),

@@ -77,6 +77,9 @@ pub struct Receiver {
     messages: Vec<Message>,
     arrays: Arrays,
     slots: usize,
+    /// Whether control messages are taken: UDP says in them where datagrams were joined. Over a Unix
+    /// socket they would bring descriptors, which the kernel keeps to itself where none are taken.
+    takes_control: bool,
 }
 
 impl Default for Receiver {
@@ -93,7 +96,13 @@ impl Receiver {
             messages: Vec::with_capacity(MESSAGES),
             arrays: Arrays::new(),
             slots: MESSAGES,
+            takes_control: true,
         }
+    }
+
+    /// A receiver for a connected Unix socket (`SOCK_SEQPACKET`).
+    pub fn connected() -> Self {
+        Self { takes_control: false, ..Self::new() }
     }
 
     /// Receives the messages that wait, without blocking; what was received before is forgotten.
@@ -141,8 +150,9 @@ impl Receiver {
             header.msg_namelen = socklen::<sockaddr_storage>();
             header.msg_iov = piece;
             header.msg_iovlen = 1;
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = mem::size_of::<Control>();
+            header.msg_control =
+                if self.takes_control { control.as_mut_ptr().cast() } else { ptr::null_mut() };
+            header.msg_controllen = if self.takes_control { mem::size_of::<Control>() } else { 0 };
             header.msg_flags = 0;
         }
     }

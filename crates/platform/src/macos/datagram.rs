@@ -44,6 +44,11 @@ impl Receiver {
         Self { batch: Batch::new(RECEIVE_ENOUGH + SLOT, MESSAGES), messages: Vec::with_capacity(MESSAGES) }
     }
 
+    /// A receiver for a connected Unix socket.
+    pub fn connected() -> Self {
+        Self::new()
+    }
+
     /// Receives the messages that wait, without blocking; what was received before is forgotten.
     /// Returns whether more may wait.
     ///

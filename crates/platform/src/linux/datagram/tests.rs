@@ -104,3 +104,16 @@ fn messages_keep_their_bounds_and_a_full_socket_says_so() {
     let (batch, _) = receiver.received();
     assert!(!batch.is_empty() && batch.lengths().all(|len| len == 0), "the end is empty messages");
 }
+
+#[test]
+fn a_descriptor_that_comes_with_a_packet_is_not_kept() {
+    let (ours, theirs) = crate::linux::socket::message_pair().unwrap();
+    let (kept, given) = std::os::unix::net::UnixStream::pair().unwrap();
+    crate::descriptor::send(theirs.as_fd(), b"packet", &[given.as_fd()]).unwrap();
+    drop(given);
+    let mut receiver = Receiver::connected();
+    receiver.recv(ours.as_fd()).unwrap();
+    assert_eq!(receiver.received().0.get(0), Some(&b"packet"[..]));
+    // Its other end reads the end as soon as nobody holds it any more.
+    assert!(crate::program::has_hung_up(&kept));
+}
