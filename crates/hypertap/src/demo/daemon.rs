@@ -28,13 +28,9 @@ impl Daemon {
         let stderr = child.stderr.take().context("its log")?;
         let mut daemon = Self { child, log: BufReader::new(stderr), control: state.join("control.sock") };
         let mut said = String::new();
-        while !said.ends_with('\n') || !said.contains("\"listening\"") {
-            let before = said.len();
+        while !said.contains("\"listening\"") {
             if daemon.log.read_line(&mut said)? == 0 {
                 return Err(anyhow!("the daemon ended at once: {}", said.trim()));
-            }
-            if said[before..].contains("\"listening\"") {
-                break;
             }
         }
         Ok(daemon)

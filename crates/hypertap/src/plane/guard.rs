@@ -28,33 +28,22 @@ pub(crate) enum Verdict {
 
 /// Decides who may use the plane. The plane asks from its data threads, which wait for the answer.
 pub(crate) trait PeerGuard: Send + Sync {
-    /// Whether packets from the socket at `source` may be injected.
-    fn may_send(&self, source: SocketAddr) -> Verdict;
-
-    /// Whether the machine's packets may go to the socket at `destination`.
-    fn may_receive(&self, destination: SocketAddr) -> Verdict;
+    /// Whether packets from the socket at `address` may be injected, and the machine's go there.
+    fn may_use(&self, address: SocketAddr) -> Verdict;
 
     /// Whether a process of this user may connect to a Unix data plane.
     fn may_connect(&self, uid: u32) -> bool;
 }
 
-/// A guard's question about an address.
-type Question = fn(&dyn PeerGuard, SocketAddr) -> Verdict;
-
-/// A guard's answers to one question, remembered.
+/// A guard's answers about addresses, remembered.
 pub(crate) struct Answers {
     guard: Arc<dyn PeerGuard>,
-    question: Question,
     known: HashMap<SocketAddr, (Verdict, Instant)>,
 }
 
 impl Answers {
-    pub(crate) fn may_send(guard: Arc<dyn PeerGuard>) -> Self {
-        Self { guard, question: |guard, source| guard.may_send(source), known: HashMap::new() }
-    }
-
-    pub(crate) fn may_receive(guard: Arc<dyn PeerGuard>) -> Self {
-        Self { guard, question: |guard, destination| guard.may_receive(destination), known: HashMap::new() }
+    pub(crate) fn new(guard: Arc<dyn PeerGuard>) -> Self {
+        Self { guard, known: HashMap::new() }
     }
 
     /// The guard's answer about `address`, not older at `now` than it may be.
@@ -68,7 +57,7 @@ impl Answers {
         if self.known.len() >= MAX_ANSWERS {
             self.known.clear();
         }
-        let verdict = (self.question)(&*self.guard, address);
+        let verdict = self.guard.may_use(address);
         self.known.insert(address, (verdict, now));
         verdict
     }
@@ -84,12 +73,9 @@ mod tests {
     struct EvenPorts(AtomicUsize);
 
     impl PeerGuard for EvenPorts {
-        fn may_send(&self, source: SocketAddr) -> Verdict {
+        fn may_use(&self, address: SocketAddr) -> Verdict {
             self.0.fetch_add(1, Ordering::Relaxed);
-            if source.port().is_multiple_of(2) { Verdict::Allowed } else { Verdict::NotPermitted }
-        }
-        fn may_receive(&self, _: SocketAddr) -> Verdict {
-            Verdict::Absent
+            if address.port().is_multiple_of(2) { Verdict::Allowed } else { Verdict::NotPermitted }
         }
         fn may_connect(&self, _: u32) -> bool {
             false
@@ -99,7 +85,7 @@ mod tests {
     #[test]
     fn a_yes_holds_for_a_second_and_a_no_for_less() {
         let guard = Arc::new(EvenPorts::default());
-        let mut answers = Answers::may_send(guard.clone());
+        let mut answers = Answers::new(guard.clone());
         let (even, odd) = (SocketAddr::from(([127, 0, 0, 1], 2)), SocketAddr::from(([127, 0, 0, 1], 3)));
         let start = Instant::now();
         for (address, holds) in [(even, YES_HOLDS), (odd, NO_HOLDS)] {
@@ -114,7 +100,7 @@ mod tests {
 
     #[test]
     fn no_more_answers_are_kept_than_there_is_room() {
-        let mut answers = Answers::may_send(Arc::new(EvenPorts::default()));
+        let mut answers = Answers::new(Arc::new(EvenPorts::default()));
         let now = Instant::now();
         for port in 0..5000 {
             answers.verdict(SocketAddr::from(([127, 0, 0, 1], port)), now);

@@ -121,11 +121,11 @@ impl Plane {
             Program::Udp { socket, receive } => {
                 prepare_udp(&socket)?;
                 for (index, queue) in queues.into_iter().enumerate() {
-                    let answers = Answers::may_receive(Arc::clone(&guard));
+                    let answers = Answers::new(Arc::clone(&guard));
                     let sink = UdpSink::new(socket.try_clone()?, receive, answers);
                     plane.drain(index, queue, 0, sink, &stats, &ended)?;
                 }
-                let mut answers = Answers::may_send(guard);
+                let mut answers = Answers::new(guard);
                 plane.spawn("from-program".into(), ended, move |stop| {
                     udp::receive(&socket, &mut answers, &mut injector, &stats.from_program, stop)
                 })?;

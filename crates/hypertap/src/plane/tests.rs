@@ -10,10 +10,7 @@ use super::*;
 struct Everybody(Verdict);
 
 impl PeerGuard for Everybody {
-    fn may_send(&self, _: SocketAddr) -> Verdict {
-        self.0
-    }
-    fn may_receive(&self, _: SocketAddr) -> Verdict {
+    fn may_use(&self, _: SocketAddr) -> Verdict {
         self.0
     }
     fn may_connect(&self, _: u32) -> bool {

@@ -23,16 +23,12 @@ impl Guard {
 }
 
 impl PeerGuard for Guard {
-    fn may_send(&self, source: SocketAddr) -> Verdict {
-        match udp_owner(self.ours, source) {
+    fn may_use(&self, address: SocketAddr) -> Verdict {
+        match udp_owner(self.ours, address) {
             Ok(Some(uid)) if self.allowed.permits(uid) => Verdict::Allowed,
             Ok(None) => Verdict::Absent,
             Ok(Some(_)) | Err(_) => Verdict::NotPermitted,
         }
-    }
-
-    fn may_receive(&self, destination: SocketAddr) -> Verdict {
-        self.may_send(destination)
     }
 
     fn may_connect(&self, uid: u32) -> bool {
