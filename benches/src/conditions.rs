@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::namespace::CONGESTION_CONTROL;
+use crate::load::CONGESTION_CONTROL;
 use crate::process;
 use crate::reference;
 use crate::workshop::Workshop;

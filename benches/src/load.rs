@@ -16,6 +16,10 @@ pub(crate) const SINK_PORT: u16 = 5400;
 /// A packet that `window sink` answers: sequence number 0 of run 0.
 pub(crate) const PROBE: [u8; 24] = [0; 24];
 
+/// What every TCP stream is controlled by, whatever the machine prefers. iperf3 sets it on its own sockets: a
+/// namespace's default could be another than the machine's only if the machine's own list were changed.
+pub(crate) const CONGESTION_CONTROL: &str = "cubic";
+
 const IPERF_PORT: u16 = 5201;
 
 /// Which way the payload goes, seen from the near end's machine.
@@ -106,11 +110,17 @@ fn in_use(protocol: &str, port: u16) -> bool {
 fn tcp(shop: &Workshop, route: &Route, way: Way, secs: u32) -> Result<f64> {
     let (port, time) = (IPERF_PORT.to_string(), secs.to_string());
     let mut words = vec!["iperf3", "--client", FAR, "--port", &port, "--time", &time, "--json"];
-    words.extend(["--connect-timeout", "4000"]);
+    words.extend(["--connect-timeout", "4000", "--congestion", CONGESTION_CONTROL]);
     if matches!(way, Way::ToMachine) {
         words.push("--reverse");
     }
     let report = answer(shop, &route.near, &words, secs)?;
+    let used = report.pointer("/end/sender_tcp_congestion").and_then(Value::as_str).unwrap_or("another");
+    if used != CONGESTION_CONTROL {
+        bail!(
+            "iperf3 used {used} and not {CONGESTION_CONTROL}: `modprobe tcp_{CONGESTION_CONTROL}` may help"
+        );
+    }
     let bits = report.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
     Ok(bits.context("iperf3 reports no rate")? / 1e9)
 }

@@ -1,4 +1,4 @@
-//! Network namespaces of our own, gone when dropped. Their TCP uses cubic, whatever the machine prefers.
+//! Network namespaces of our own, gone when dropped.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,9 +11,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
 
 use crate::process;
-
-/// The congestion control of every measurement.
-pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 
 const PREFIX: &str = "hypertap-bench-";
 const RUN: &str = "/run/netns";
@@ -31,12 +28,6 @@ impl Namespace {
         ip(&["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
-        let _allowed = Allowed::ensure()?;
-        namespace.inside(|| {
-            let file = "/proc/sys/net/ipv4/tcp_congestion_control";
-            fs::write(file, CONGESTION_CONTROL)
-                .with_context(|| format!("write {CONGESTION_CONTROL} to {file}"))
-        })?;
         Ok(namespace)
     }
 
@@ -107,34 +98,4 @@ fn ip(words: &[&str]) -> Result<String> {
         bail!("ip {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// While it lives a namespace may choose the congestion control: the kernel asks its list only at that moment.
-struct Allowed {
-    before: Option<String>,
-}
-
-impl Allowed {
-    const LIST: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
-
-    fn ensure() -> Result<Self> {
-        let before = fs::read_to_string(Self::LIST).with_context(|| format!("read {}", Self::LIST))?;
-        if before.split_whitespace().any(|name| name == CONGESTION_CONTROL) {
-            return Ok(Self { before: None });
-        }
-        let more = format!("{} {CONGESTION_CONTROL}", before.trim());
-        fs::write(Self::LIST, more)
-            .with_context(|| format!("allow {CONGESTION_CONTROL} in {}", Self::LIST))?;
-        Ok(Self { before: Some(before) })
-    }
-}
-
-impl Drop for Allowed {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before
-            && let Err(error) = fs::write(Self::LIST, before.trim())
-        {
-            eprintln!("bench: cannot restore {} to \"{}\": {error}", Self::LIST, before.trim());
-        }
-    }
 }
