@@ -10,6 +10,7 @@ mod generated;
 mod left_out;
 mod packages;
 mod process;
+mod rights;
 mod steps;
 mod test;
 mod tools;

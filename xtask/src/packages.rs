@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail};
 
 use crate::process::{command, is_on_path, output, run as run_command};
+use crate::rights::{check_ordinary_user, is_root};
 
 /// A program, the package that has it, and who needs it.
 struct Need {
@@ -37,6 +38,13 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What only an ordinary user lacks.
+const USERS: Need = Need {
+    program: "newuidmap",
+    package: "uidmap",
+    reason: "tests act as several users in a user namespace of yours",
+};
+
 /// The compiler of the Java client; any of this version or newer will do.
 const JAVA: Need = Need { program: "javac", package: "openjdk-17-jdk-headless", reason: "the Java client" };
 const JAVA_VERSION: u32 = 17;
@@ -44,11 +52,16 @@ const JAVA_VERSION: u32 = 17;
 /// Package lists older than this are fetched anew.
 const LISTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Installs what is missing, as root on a Debian machine.
+/// Installs what is missing, as root on a Debian machine; tells an ordinary user what the machine lacks.
 ///
 /// # Errors
 /// Something is missing and cannot be installed; the message says what and why it is needed.
 pub(crate) fn run() -> Result<()> {
+    install()?;
+    if is_root() { Ok(()) } else { check_ordinary_user() }
+}
+
+fn install() -> Result<()> {
     let missing = missing();
     if is_on_path("apt-get") && is_root() && !lists_are_fresh() {
         // A test fetches systemd-resolved's package, to unpack and not to install it. Where the
@@ -91,6 +104,9 @@ fn missing() -> Vec<&'static Need> {
     if !is_java_there() {
         missing.push(&JAVA);
     }
+    if !is_root() && !is_on_path(USERS.program) {
+        missing.push(&USERS);
+    }
     missing
 }
 
@@ -110,10 +126,6 @@ fn apt_get() -> std::process::Command {
     let mut apt_get = command("apt-get");
     apt_get.env("DEBIAN_FRONTEND", "noninteractive");
     apt_get
-}
-
-fn is_root() -> bool {
-    output(command("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
 }
 
 fn lists_are_fresh() -> bool {

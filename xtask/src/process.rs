@@ -1,8 +1,14 @@
-//! Running programs from the repository's root.
+//! Running programs from the repository's root, for as long as they may take.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -30,14 +36,27 @@ pub(crate) fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+thread_local! {
+    /// Until when the programs that this thread runs may take; forever when there is none.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Does a job whose programs may take this long together. One that still runs then is killed, with all
+/// that it has started, and is an error.
+pub(crate) fn within<T>(limit: Duration, job: impl FnOnce() -> T) -> T {
+    let before = DEADLINE.replace(Some(Instant::now() + limit));
+    let done = job();
+    DEADLINE.set(before);
+    done
+}
+
 /// Prints the command, runs it with our own input and output, and waits for it.
 ///
 /// # Errors
-/// It could not be started, or did not exit with 0.
+/// It could not be started, took too long, or did not exit with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", line_of(command));
-    let status =
-        command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let status = in_time(command, |mut child| child.wait())?;
     if !status.success() {
         bail!("`{}` ended with {status}", line_of(command));
     }
@@ -47,15 +66,70 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a command quietly and returns what it wrote to its standard output.
 ///
 /// # Errors
-/// It could not be started, or did not exit with 0; its standard error is in the message.
+/// It could not be started, took too long, or did not exit with 0; its standard error is in the message.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output =
-        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = in_time(command, Child::wait_with_output)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` ended with {}: {}", line_of(command), output.status, said.trim());
     }
     String::from_utf8(output.stdout).context("output is not UTF-8")
+}
+
+/// Starts the command and waits for its end, which a watching thread brings about at the deadline.
+fn in_time<T>(command: &mut Command, wait: impl FnOnce(Child) -> io::Result<T>) -> Result<T> {
+    let child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let (id, deadline) = (child.id(), DEADLINE.get());
+    let (ended, is_over) = mpsc::sync_channel::<()>(1);
+    let watch = move || {
+        let Some(deadline) = deadline else { return false };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_late = is_over.recv_timeout(left) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            kill_tree(id);
+        }
+        is_late
+    };
+    let (result, is_late) = thread::scope(|scope| {
+        let watching = scope.spawn(watch);
+        let result = wait(child);
+        drop(ended);
+        (result, watching.join().expect("it does not panic"))
+    });
+    if is_late {
+        bail!("`{}` took too long and was killed", line_of(command));
+    }
+    result.with_context(|| format!("cannot wait for {}", command.get_program().display()))
+}
+
+/// Kills a process and all that descend from it. No group of processes does for that: ours would be
+/// killed too, and another one would not get the terminal's Ctrl-C.
+fn kill_tree(root: u32) {
+    let parents = parents();
+    let mut tree = HashSet::from([root]);
+    // Until nobody new is found: a process's number says nothing about its parent's.
+    while parents.iter().filter(|(id, parent)| tree.contains(parent) && tree.insert(*id)).count() > 0 {}
+    let ids = tree.iter().map(ToString::to_string);
+    // Some may have ended by themselves.
+    let _ = Command::new("sh")
+        .args(["-c", r#"kill -s KILL "$@""#, "sh"])
+        .args(ids)
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Every process with its parent (`proc_pid_stat(5)`); none where there is no such file system.
+fn parents() -> Vec<(u32, u32)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pair = |entry: std::fs::DirEntry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name, in brackets, may hold anything.
+        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+        Some((id, parent))
+    };
+    entries.filter_map(pair).collect()
 }
 
 /// Whether a program of this name is on PATH, or where Debian keeps the administrator's programs.
@@ -116,6 +190,32 @@ mod tests {
         let error = run(&mut command("no-such-program")).expect_err("cannot start");
         assert!(error.to_string().contains("no-such-program"), "{error}");
         assert!(!is_on_path("no-such-program"));
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed_with_all_that_it_started() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let script = r#"sh -c 'sleep 1000 & echo $! >"$0"; wait' "$0"/pid"#;
+        let begin = Instant::now();
+        let job = || run(command("sh").args(["-c", script]).arg(dir.path()));
+        let error = within(Duration::from_millis(500), job).expect_err("it sleeps for longer");
+        assert!(error.to_string().ends_with("took too long and was killed"), "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(100), "{:?}", begin.elapsed());
+        let pid = std::fs::read_to_string(dir.path().join("pid")).expect("the shell wrote it");
+        let stat = Path::new("/proc").join(pid.trim()).join("stat");
+        // A zombie, until somebody reaps it, is no longer alive.
+        let is_alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        while is_alive() {
+            assert!(begin.elapsed() < Duration::from_secs(100), "{} lives", pid.trim());
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_program_whose_output_is_read_is_killed_too() {
+        let job = || output(command("sh").args(["-c", "sleep 1000 & sleep 1000"]));
+        assert!(within(Duration::from_millis(100), job).is_err());
+        assert_eq!(output(command("echo").arg("after it")).expect("no limit is left"), "after it\n");
     }
 
     #[test]

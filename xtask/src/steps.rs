@@ -1,9 +1,12 @@
 //! The steps of `cargo xtask test`.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 
 use crate::left_out::LeftOut;
 use crate::process::{cargo, command, files_under, output, root, run, target_dir};
+use crate::rights::{Network, cargo_as_root, cargo_with_device, is_root};
 use crate::tools::{ensure_cargo_tool, ensure_target};
 use crate::{borders, fuzz, generated, packages};
 
@@ -14,16 +17,18 @@ pub(crate) struct Step {
     pub(crate) what: &'static str,
     /// Not part of a quick run.
     pub(crate) is_slow: bool,
+    /// What hangs is killed then. Several times what a slow machine needs that has built nothing yet.
+    pub(crate) limit: Duration,
     pub(crate) run: fn(&mut LeftOut) -> Result<()>,
 }
 
 impl Step {
     const fn quick(name: &'static str, what: &'static str, run: fn(&mut LeftOut) -> Result<()>) -> Self {
-        Self { name, what, is_slow: false, run }
+        Self { name, what, is_slow: false, limit: Duration::from_secs(20 * 60), run }
     }
 
     const fn slow(name: &'static str, what: &'static str, run: fn(&mut LeftOut) -> Result<()>) -> Self {
-        Self { name, what, is_slow: true, run }
+        Self { name, what, is_slow: true, limit: Duration::from_secs(40 * 60), run }
     }
 }
 
@@ -35,15 +40,15 @@ pub(crate) const STEPS: &[Step] = &[
     Step::quick("borders", "the crates keep to their borders", borders::run),
     Step::quick("macos", "the binary type-checks for macOS, where nothing is run", macos),
     Step::slow("deny", "licences, bans, sources and advisories of what we depend on", deny),
-    Step::quick("unit", "tests of the crates", |_| unit()),
+    Step::quick("unit", "tests of the crates", unit),
     Step::quick("build", "the binary", |_| run(cargo().args(["build", "--package", "hypertap"]))),
-    Step::quick("system", "the real binary on the real kernel", |_| system()),
+    Step::quick("system", "the real binary on the real kernel", system),
     Step::quick("python", "the Python client's tests", |_| python()),
     Step::quick("java", "the Java client's tests, warnings are errors", |_| java()),
     Step::quick("docs", "the generated man pages and completions are current", |_| generated::check()),
     Step::slow("fuzz", "a minute of made-up input for every parser", fuzz::run_all),
     Step::slow("demo", "the release build shows the main job", |_| {
-        run(cargo().args(["run", "--release", "--", "demo"]))
+        cargo_with_device(&["run", "--release", "--", "demo"])
     }),
 ];
 
@@ -77,21 +82,58 @@ fn deny(left_out: &mut LeftOut) -> Result<()> {
     run(cargo().args(["deny", "check", "--disable-fetch", "advisories"]))
 }
 
-fn unit() -> Result<()> {
-    let crates = ["--workspace", "--exclude", "hypertap-tests"];
-    if output(cargo().args(["nextest", "--version"])).is_err() {
-        return run(cargo().arg("test").args(crates));
+/// Tests, by a part of their names, that make what only the machine's root can.
+const MACHINES_ROOT: &[&str] = &[
+    // A control group, for a real logind.
+    "with_logind::",
+    // Nodes of devices.
+    "what_makes_a_tun_unusable_is_told_apart",
+    "without_rights_the_greeting_is_pending_the_status_invalid_and_start_is_refused",
+    "a_device_that_cannot_be_opened_is_told_in_the_greeting",
+    "load_config_without_anybody_to_ask_is_denied",
+    "load_config_that_is_refused_is_denied",
+    "a_question_that_is_dismissed_is_authentication_cancelled_and_denied",
+    "load_config_that_is_granted_is_approved_and_everything_works",
+    "a_granted_daemon_that_is_killed_leaves_nothing",
+    "a_granted_daemon_whose_helper_is_lost_needs_not_ask_again_unless_its_keeper_is_too",
+];
+
+/// The words with which a run of tests ends: for an ordinary user, what is left out.
+///
+/// # Errors
+/// In CI, for an ordinary user.
+fn skipped(left_out: &mut LeftOut) -> Result<Vec<&'static str>> {
+    if is_root() {
+        return Ok(Vec::new());
     }
-    run(cargo().args(["nextest", "run"]).args(crates))?;
-    run(cargo().args(["test", "--doc"]).args(crates))
+    left_out.missing("tests of what only the machine's root makes: control groups and nodes of devices")?;
+    Ok(std::iter::once("--").chain(MACHINES_ROOT.iter().flat_map(|test| ["--skip", test])).collect())
 }
 
-fn system() -> Result<()> {
-    // Left out of plain `cargo test`, because they fetch packages.
-    for test in ["resolved", "session"] {
-        run(cargo().args(["test", "--package", "hypertap-platform", "--test", test, "--", "--ignored"]))?;
+fn unit(left_out: &mut LeftOut) -> Result<()> {
+    let crates = ["--workspace", "--exclude", "hypertap-tests"];
+    let chosen = [&crates[..], &skipped(left_out)?].concat();
+    let as_root = |words: &[&str], rest: &[&str]| cargo_as_root(&[words, rest].concat(), Network::Own);
+    if output(cargo().args(["nextest", "--version"])).is_err() {
+        // Where they run there may be nothing to fetch from.
+        run(cargo().args(["test", "--no-run"]).args(crates))?;
+        return as_root(&["test"], &chosen);
     }
-    run(cargo().args(["test", "--package", "hypertap-tests"]))
+    run(cargo().args(["nextest", "run", "--no-run"]).args(crates))?;
+    as_root(&["nextest", "run"], &chosen)?;
+    as_root(&["test", "--doc"], &crates)
+}
+
+fn system(left_out: &mut LeftOut) -> Result<()> {
+    let as_root = |words: &[&str]| cargo_as_root(&[&["test"], words].concat(), Network::Machines);
+    let skipped = skipped(left_out)?;
+    // Left out of plain `cargo test`, because they fetch packages.
+    let fetching = |test| as_root(&["--package", "hypertap-platform", "--test", test, "--", "--ignored"]);
+    fetching("resolved")?;
+    if is_root() {
+        fetching("session")?;
+    }
+    as_root(&[&["--package", "hypertap-tests"], &skipped[..]].concat())
 }
 
 fn python() -> Result<()> {
@@ -117,4 +159,22 @@ fn java() -> Result<()> {
         .args(["-enableassertions", "-classpath"])
         .arg(&classes)
         .arg("dev.hypertap.test.AllTests"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_ordinary_user_leaves_out_is_there() {
+        let folders = ["tests", "crates/platform/tests"];
+        let files = folders.map(|folder| files_under(&root().join(folder), "rs").expect("a folder"));
+        let texts: Vec<_> =
+            files.iter().flatten().map(|file| std::fs::read_to_string(file).expect("a source")).collect();
+        for part in MACHINES_ROOT {
+            let item =
+                part.strip_suffix("::").map_or(format!("fn {part}("), |module| format!("mod {module} {{"));
+            assert!(texts.iter().any(|text| text.contains(&item)), "{item}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::left_out::LeftOut;
+use crate::process::within;
 use crate::steps::{STEPS, Step};
 
 #[derive(Args)]
@@ -79,7 +80,7 @@ fn run_steps(steps: &[&Step], mut left_out: LeftOut) -> Verdict {
     for (passed, step) in steps.iter().enumerate() {
         println!("\n=== {}/{} {}: {}", passed + 1, steps.len(), step.name, step.what);
         let step_start = Instant::now();
-        let result = (step.run)(&mut left_out);
+        let result = within(step.limit, || (step.run)(&mut left_out));
         let seconds = step_start.elapsed().as_secs_f64();
         if let Err(error) = result {
             let name = step.name;
@@ -104,14 +105,20 @@ fn run_steps(steps: &[&Step], mut left_out: LeftOut) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    const GOOD: Step = Step { name: "good", what: "passes", is_slow: false, run: |_| Ok(()) };
-    const BAD: Step = Step { name: "bad", what: "fails", is_slow: true, run: |_| bail!("the reason") };
-    const LAST: Step =
-        Step { name: "last", what: "is not reached", is_slow: false, run: |_| panic!("reached") };
-    const LACKING: Step =
-        Step { name: "lacking", what: "has no tool", is_slow: false, run: |l| l.missing("no tool") };
+    use super::*;
+    use crate::process::{command, run as run_command};
+
+    const fn step(name: &'static str, is_slow: bool, run: fn(&mut LeftOut) -> Result<()>) -> Step {
+        Step { name, what: "is tried", is_slow, limit: Duration::from_secs(1), run }
+    }
+
+    const GOOD: Step = step("good", false, |_| Ok(()));
+    const BAD: Step = step("bad", true, |_| bail!("the reason"));
+    const LAST: Step = step("last", false, |_| panic!("reached"));
+    const LACKING: Step = step("lacking", false, |l| l.missing("no tool"));
+    const HANGING: Step = step("hanging", false, |_| run_command(command("sleep").arg("1000")));
 
     fn options(quick: bool, only: &[&str]) -> Options {
         Options { quick, only: only.iter().map(ToString::to_string).collect(), list: false }
@@ -124,6 +131,13 @@ mod tests {
         assert!(verdict.line.starts_with("1 passed, 1 failed: bad, after"), "{}", verdict.line);
         assert!(verdict.line.contains("the reason"), "{}", verdict.line);
         assert!(!verdict.line.contains('\n'));
+    }
+
+    #[test]
+    fn a_step_that_hangs_fails_and_is_named() {
+        let verdict = run_steps(&[&HANGING, &LAST], LeftOut::new(true));
+        assert!(verdict.line.starts_with("0 passed, 1 failed: hanging, after 1."), "{}", verdict.line);
+        assert!(verdict.line.contains("`sleep 1000` took too long and was killed"), "{}", verdict.line);
     }
 
     #[test]
