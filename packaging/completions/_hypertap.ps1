@@ -34,18 +34,18 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
             [CompletionResult]::new('uninstall', 'uninstall', [CompletionResultType]::ParameterValue, 'Remove what `hypertap install` put on this machine, and nothing else')
+            [CompletionResult]::new('recover', 'recover', [CompletionResultType]::ParameterValue, 'Remove what tunnels that were killed left on this machine')
             [CompletionResult]::new('helper', 'helper', [CompletionResultType]::ParameterValue, 'Do the jobs that need rights for another hypertap process')
-            [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Write man pages or shell completions into a folder')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'hypertap;tunnel' {
-            [CompletionResult]::new('--command', '--command', [CompletionResultType]::ParameterName, 'Where commands are taken over TCP')
-            [CompletionResult]::new('--data', '--data', [CompletionResultType]::ParameterName, 'Where packets from the program arrive over UDP, and where those to it come from')
-            [CompletionResult]::new('--receive-port', '--receive-port', [CompletionResultType]::ParameterName, 'The UDP port, at the same address, that packets for the program are sent to')
+            [CompletionResult]::new('--command', '--command', [CompletionResultType]::ParameterName, 'Where commands are taken over TCP; only from programs of this machine, whatever the address')
+            [CompletionResult]::new('--data', '--data', [CompletionResultType]::ParameterName, 'Where packets from the program arrive over UDP, and where those to it come from; a loopback address')
+            [CompletionResult]::new('--receive-port', '--receive-port', [CompletionResultType]::ParameterName, 'The UDP port, at the same address, that packets for the program are sent to; another than --data''s')
             [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The Unix socket that takes commands too [default: control.sock in the state directory]')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'The interface''s name, unless `start` says one [default: the first free of hypertap0, hypertap1, …]')
-            [CompletionResult]::new('--mtu', '--mtu', [CompletionResultType]::ParameterName, 'The interface''s MTU in bytes, unless `start` says one')
+            [CompletionResult]::new('--mtu', '--mtu', [CompletionResultType]::ParameterName, 'The interface''s MTU in bytes, unless `start` says one; below 1280 it carries IPv4 only')
             [CompletionResult]::new('--queues', '--queues', [CompletionResultType]::ParameterName, 'How many queues the interface has, each served by threads of its own')
             [CompletionResult]::new('--on-disconnect', '--on-disconnect', [CompletionResultType]::ParameterName, 'What the end of the client''s connection does')
             [CompletionResult]::new('--bypass-mark', '--bypass-mark', [CompletionResultType]::ParameterName, 'Sockets with this mark are let past the tunnel''s rules (a number, 0x… for hexadecimal)')
@@ -84,7 +84,6 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the results as JSON')
-            [CompletionResult]::new('--inside', '--inside', [CompletionResultType]::ParameterName, 'Set by the demo itself: we are in its namespaces')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -98,7 +97,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             break
         }
         'hypertap;install' {
-            [CompletionResult]::new('--root', '--root', [CompletionResultType]::ParameterName, 'Install below this directory instead of / (nothing is started, no group is made)')
+            [CompletionResult]::new('--root', '--root', [CompletionResultType]::ParameterName, 'Install below this directory, made if it is not there, instead of / (nothing is started, no group is made)')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
             [CompletionResult]::new('--no-start', '--no-start', [CompletionResultType]::ParameterName, 'Do not start the service''s socket')
@@ -114,16 +113,17 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
-        'hypertap;helper' {
-            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the journal is kept [default: /run/hypertap]')
-            [CompletionResult]::new('--remove', '--remove', [CompletionResultType]::ParameterName, 'A file or empty directory to remove at the end, for a daemon that has dropped its rights')
+        'hypertap;recover' {
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the journal is kept [default: /run/hypertap as root]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
-        'hypertap;generate' {
+        'hypertap;helper' {
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the journal is kept [default: /run/hypertap]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -138,8 +138,8 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
             [CompletionResult]::new('uninstall', 'uninstall', [CompletionResultType]::ParameterValue, 'Remove what `hypertap install` put on this machine, and nothing else')
+            [CompletionResult]::new('recover', 'recover', [CompletionResultType]::ParameterValue, 'Remove what tunnels that were killed left on this machine')
             [CompletionResult]::new('helper', 'helper', [CompletionResultType]::ParameterValue, 'Do the jobs that need rights for another hypertap process')
-            [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Write man pages or shell completions into a folder')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -164,10 +164,10 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;help;uninstall' {
             break
         }
-        'hypertap;help;helper' {
+        'hypertap;help;recover' {
             break
         }
-        'hypertap;help;generate' {
+        'hypertap;help;helper' {
             break
         }
         'hypertap;help;help' {

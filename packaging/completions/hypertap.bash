@@ -25,9 +25,6 @@ _hypertap() {
             hypertap,doctor)
                 cmd="hypertap__subcmd__doctor"
                 ;;
-            hypertap,generate)
-                cmd="hypertap__subcmd__generate"
-                ;;
             hypertap,help)
                 cmd="hypertap__subcmd__help"
                 ;;
@@ -36,6 +33,9 @@ _hypertap() {
                 ;;
             hypertap,install)
                 cmd="hypertap__subcmd__install"
+                ;;
+            hypertap,recover)
+                cmd="hypertap__subcmd__recover"
                 ;;
             hypertap,status)
                 cmd="hypertap__subcmd__status"
@@ -55,9 +55,6 @@ _hypertap() {
             hypertap__subcmd__help,doctor)
                 cmd="hypertap__subcmd__help__subcmd__doctor"
                 ;;
-            hypertap__subcmd__help,generate)
-                cmd="hypertap__subcmd__help__subcmd__generate"
-                ;;
             hypertap__subcmd__help,help)
                 cmd="hypertap__subcmd__help__subcmd__help"
                 ;;
@@ -66,6 +63,9 @@ _hypertap() {
                 ;;
             hypertap__subcmd__help,install)
                 cmd="hypertap__subcmd__help__subcmd__install"
+                ;;
+            hypertap__subcmd__help,recover)
+                cmd="hypertap__subcmd__help__subcmd__recover"
                 ;;
             hypertap__subcmd__help,status)
                 cmd="hypertap__subcmd__help__subcmd__status"
@@ -83,7 +83,7 @@ _hypertap() {
 
     case "${cmd}" in
         hypertap)
-            opts="-h -V --log-format --log --help --version tunnel status bypass demo doctor install uninstall helper generate help"
+            opts="-h -V --log-format --log --help --version tunnel status bypass demo doctor install uninstall recover helper help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,7 +131,7 @@ _hypertap() {
             return 0
             ;;
         hypertap__subcmd__demo)
-            opts="-h --seconds --json --inside --log-format --log --help"
+            opts="-h --seconds --json --log-format --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -178,30 +178,8 @@ _hypertap() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        hypertap__subcmd__generate)
-            opts="-h --log-format --log --help man completions"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --log-format)
-                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
-                    return 0
-                    ;;
-                --log)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         hypertap__subcmd__help)
-            opts="tunnel status bypass demo doctor install uninstall helper generate help"
+            opts="tunnel status bypass demo doctor install uninstall recover helper help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -256,20 +234,6 @@ _hypertap() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        hypertap__subcmd__help__subcmd__generate)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         hypertap__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -299,6 +263,20 @@ _hypertap() {
             return 0
             ;;
         hypertap__subcmd__help__subcmd__install)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hypertap__subcmd__help__subcmd__recover)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -355,17 +333,13 @@ _hypertap() {
             return 0
             ;;
         hypertap__subcmd__helper)
-            opts="-h --state-dir --remove --log-format --log --help"
+            opts="-h --state-dir --log-format --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --state-dir)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --remove)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -392,6 +366,32 @@ _hypertap() {
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hypertap__subcmd__recover)
+            opts="-h --state-dir --json --log-format --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --state-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -31,17 +31,17 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
             cand uninstall 'Remove what `hypertap install` put on this machine, and nothing else'
+            cand recover 'Remove what tunnels that were killed left on this machine'
             cand helper 'Do the jobs that need rights for another hypertap process'
-            cand generate 'Write man pages or shell completions into a folder'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'hypertap;tunnel'= {
-            cand --command 'Where commands are taken over TCP'
-            cand --data 'Where packets from the program arrive over UDP, and where those to it come from'
-            cand --receive-port 'The UDP port, at the same address, that packets for the program are sent to'
+            cand --command 'Where commands are taken over TCP; only from programs of this machine, whatever the address'
+            cand --data 'Where packets from the program arrive over UDP, and where those to it come from; a loopback address'
+            cand --receive-port 'The UDP port, at the same address, that packets for the program are sent to; another than --data''s'
             cand --control 'The Unix socket that takes commands too [default: control.sock in the state directory]'
             cand --name 'The interface''s name, unless `start` says one [default: the first free of hypertap0, hypertap1, …]'
-            cand --mtu 'The interface''s MTU in bytes, unless `start` says one'
+            cand --mtu 'The interface''s MTU in bytes, unless `start` says one; below 1280 it carries IPv4 only'
             cand --queues 'How many queues the interface has, each served by threads of its own'
             cand --on-disconnect 'What the end of the client''s connection does'
             cand --bypass-mark 'Sockets with this mark are let past the tunnel''s rules (a number, 0x… for hexadecimal)'
@@ -77,7 +77,6 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
             cand --json 'Print the results as JSON'
-            cand --inside 'Set by the demo itself: we are in its namespaces'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -89,7 +88,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hypertap;install'= {
-            cand --root 'Install below this directory instead of / (nothing is started, no group is made)'
+            cand --root 'Install below this directory, made if it is not there, instead of / (nothing is started, no group is made)'
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
             cand --no-start 'Do not start the service''s socket'
@@ -103,15 +102,16 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
-        &'hypertap;helper'= {
-            cand --state-dir 'Where the journal is kept [default: /run/hypertap]'
-            cand --remove 'A file or empty directory to remove at the end, for a daemon that has dropped its rights'
+        &'hypertap;recover'= {
+            cand --state-dir 'Where the journal is kept [default: /run/hypertap as root]'
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
-        &'hypertap;generate'= {
+        &'hypertap;helper'= {
+            cand --state-dir 'Where the journal is kept [default: /run/hypertap]'
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
             cand -h 'Print help (see more with ''--help'')'
@@ -125,8 +125,8 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
             cand uninstall 'Remove what `hypertap install` put on this machine, and nothing else'
+            cand recover 'Remove what tunnels that were killed left on this machine'
             cand helper 'Do the jobs that need rights for another hypertap process'
-            cand generate 'Write man pages or shell completions into a folder'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'hypertap;help;tunnel'= {
@@ -143,9 +143,9 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         }
         &'hypertap;help;uninstall'= {
         }
-        &'hypertap;help;helper'= {
+        &'hypertap;help;recover'= {
         }
-        &'hypertap;help;generate'= {
+        &'hypertap;help;helper'= {
         }
         &'hypertap;help;help'= {
         }

@@ -36,15 +36,15 @@ complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "demo" -d 'Show th
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "install" -d 'Put the program, its service and its permission on this machine'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "recover" -d 'Remove what tunnels that were killed left on this machine'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
-complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "generate" -d 'Write man pages or shell completions into a folder'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l command -d 'Where commands are taken over TCP' -r
-complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l data -d 'Where packets from the program arrive over UDP, and where those to it come from' -r
-complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l receive-port -d 'The UDP port, at the same address, that packets for the program are sent to' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l command -d 'Where commands are taken over TCP; only from programs of this machine, whatever the address' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l data -d 'Where packets from the program arrive over UDP, and where those to it come from; a loopback address' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l receive-port -d 'The UDP port, at the same address, that packets for the program are sent to; another than --data\'s' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l control -d 'The Unix socket that takes commands too [default: control.sock in the state directory]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l name -d 'The interface\'s name, unless `start` says one [default: the first free of hypertap0, hypertap1, …]' -r
-complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l mtu -d 'The interface\'s MTU in bytes, unless `start` says one' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l mtu -d 'The interface\'s MTU in bytes, unless `start` says one; below 1280 it carries IPv4 only' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l queues -d 'How many queues the interface has, each served by threads of its own' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l on-disconnect -d 'What the end of the client\'s connection does' -r -f -a "exit\t'The tunnel is taken down and the process ends'
 stop\t'The tunnel is taken down and the next client is waited for'
@@ -77,14 +77,13 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log-format -d
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l json -d 'Print the results as JSON'
-complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l inside -d 'Set by the demo itself: we are in its namespaces'
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l json -d 'Print JSON'
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l root -d 'Install below this directory instead of / (nothing is started, no group is made)' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l root -d 'Install below this directory, made if it is not there, instead of / (nothing is started, no group is made)' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
@@ -95,23 +94,24 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -l log-form
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l state-dir -d 'Where the journal is kept [default: /run/hypertap as root]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l state-dir -d 'Where the journal is kept [default: /run/hypertap]' -r -F
-complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l remove -d 'A file or empty directory to remove at the end, for a daemon that has dropped its rights' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand generate" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
-json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand generate" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
-complete -c hypertap -n "__fish_hypertap_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "install" -d 'Put the program, its service and its permission on this machine'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "generate" -d 'Write man pages or shell completions into a folder'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall helper generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "install" -d 'Put the program, its service and its permission on this machine'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "recover" -d 'Remove what tunnels that were killed left on this machine'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

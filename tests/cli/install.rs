@@ -72,9 +72,99 @@ fn the_manifest_lists_every_file() {
         let new =
             tree(&root).into_iter().filter(|(path, content)| content.is_some() && !before.contains_key(path));
         for (file, _) in new.filter(|(file, _)| *file != path) {
-            assert!(text.contains(file.to_str().expect("a path")), "{} is not in {text}", file.display());
+            let below = file.strip_prefix(&root).expect("it is below the root").display().to_string();
+            assert!(text.contains(&format!("\"{below}\"")), "{below} is not in {text}");
+        }
+        assert!(!text.contains(root.to_str().expect("a path")), "paths are relative to the root: {text}");
+    });
+}
+
+#[test]
+fn a_tree_that_was_moved_is_uninstalled_where_it_is_now() {
+    in_namespaces(|| {
+        let root = furnished();
+        let before: Vec<PathBuf> = below(&root);
+        // Relative, as packagers write it.
+        let mut command = Command::new(binary());
+        let output = output(command.args(["install", "--root", "root"]).current_dir(scratch("")));
+        assert!(output.status.success(), "{output:?}");
+        let moved = scratch("moved");
+        fs::rename(&root, &moved).expect("ours");
+        let (code, said) = hypertap(&["uninstall"], &moved);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(below(&moved), before, "{said}");
+    });
+}
+
+/// What is below a folder, wherever that is.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    tree(folder).into_keys().map(|path| path.strip_prefix(folder).expect("below").to_owned()).collect()
+}
+
+#[test]
+fn installing_again_keeps_what_was_edited_and_says_so() {
+    in_namespaces(|| {
+        let root = furnished();
+        let before = tree(&root);
+        hypertap(&["install"], &root);
+        let [edited, shipped] =
+            ["hypertap.service", "hypertap.socket"].map(|unit| root.join("etc/systemd/system").join(unit));
+        let original = fs::read(&shipped).expect("there");
+        fs::write(&edited, "[Service]\nExecStart=/bin/true\n").expect("ours");
+        for _ in 0..2 {
+            let (code, said) = hypertap(&["install"], &root);
+            assert_eq!(code, Some(0), "{said}");
+            let told: Vec<&str> = said.lines().filter(|line| line.starts_with("kept ")).collect();
+            assert!(told.len() == 1 && told[0].contains("hypertap.service"), "{said}");
+            assert_eq!(fs::read_to_string(&edited).expect("there"), "[Service]\nExecStart=/bin/true\n");
+            assert_eq!(fs::read(&shipped).expect("there"), original);
+        }
+        let (code, said) = hypertap(&["uninstall"], &root);
+        assert!(code == Some(0) && said.contains("hypertap.service, which was edited here"), "{said}");
+        assert_eq!(tree(&root), before);
+    });
+}
+
+#[test]
+fn the_installed_program_can_install_itself_again() {
+    in_namespaces(|| {
+        let root = furnished();
+        hypertap(&["install"], &root);
+        let once = tree(&root);
+        let mut command = Command::new(root.join("usr/local/bin/hypertap"));
+        let output = output(command.arg("install").arg("--root").arg(&root));
+        assert!(output.status.success(), "{output:?}");
+        assert!(tree(&root) == once, "{output:?}");
+    });
+}
+
+#[test]
+fn an_installation_that_was_killed_amid_a_file_is_uninstalled_or_taken_up_again() {
+    in_namespaces(|| {
+        let root = furnished();
+        let before = tree(&root);
+        for remedy in ["uninstall", "install"] {
+            // The kernel kills whoever writes a file larger than that (SIGXFSZ), and the program is.
+            let mut limited = Command::new("prlimit");
+            let limited =
+                limited.args(["--fsize=65536", "--core=0"]).arg(binary()).args(["install", "--root"]);
+            let killed = output(limited.arg(&root));
+            assert_eq!(killed.status.code(), None, "{killed:?}");
+            assert!(tree(&root) != before, "it was killed half-way");
+            if remedy == "install" {
+                let (code, said) = hypertap(&["install"], &root);
+                assert!(code == Some(0) && !said.contains("kept"), "{said}");
+                assert!(!below(&root).iter().any(|path| path.to_string_lossy().contains("hypertap-new")));
+            }
+            let (code, said) = hypertap(&["uninstall"], &root);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(below(&root), tree_paths(&before, &root), "after {remedy}");
         }
     });
+}
+
+fn tree_paths(tree: &BTreeMap<PathBuf, Option<Vec<u8>>>, root: &Path) -> Vec<PathBuf> {
+    tree.keys().map(|path| path.strip_prefix(root).expect("below").to_owned()).collect()
 }
 
 #[test]

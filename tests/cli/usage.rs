@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use hypertap_tests::daemon::binary;
-use hypertap_tests::machine::output;
-use hypertap_tests::{Daemon, Setup, Value, in_namespaces, json};
+use hypertap_tests::machine::{Uplink, output, scratch};
+use hypertap_tests::{Daemon, Dump, Setup, Value, in_namespaces, json};
 
 fn said(words: &[&str]) -> (Option<i32>, String, String) {
     let output = output(Command::new(binary()).args(words));
@@ -19,6 +19,11 @@ fn a_wrong_command_line_ends_with_2_and_names_the_word() {
         &["tunnel", "--no-such-option"],
         &["tunnel", "--command", "nonsense"],
         &["tunnel", "--data", "127.0.0.1"],
+        &["tunnel", "--data", "0.0.0.0:5501"],
+        &["tunnel", "--data", "[::]:5501"],
+        &["tunnel", "--data", "192.0.2.1:5501"],
+        &["tunnel", "--data", "127.0.0.1:5502"],
+        &["tunnel", "--data", "127.0.0.1:6000", "--receive-port", "6000"],
         &["tunnel", "--receive-port", "0"],
         &["tunnel", "--receive-port", "70000"],
         &["tunnel", "--mtu", "65508"],
@@ -89,6 +94,42 @@ fn an_address_that_is_not_the_machines_ends_with_4() {
         let (code, log) = Setup::new().args(&["--command", "192.0.2.1:5500"]).run_to_end();
         assert_eq!(code, Some(4), "{log}");
         assert!(log.contains("192.0.2.1:5500"), "{log}");
+    });
+}
+
+#[test]
+fn commands_from_another_machine_are_not_permitted_whatever_the_address() {
+    in_namespaces(|| {
+        let uplink = Uplink::connect();
+        let mut daemon = Setup::new().args(&["--command", "0.0.0.0:5500"]).start();
+        let before = Dump::now();
+        let line = json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}).to_string();
+        let mut neighbour = uplink.peer(&["tcp-lines", "192.0.2.1:5500", &line]);
+        neighbour.expect(r#"{"ok":false,"error":"not permitted"}"#);
+        neighbour.finish();
+        before.assert_same();
+        daemon.client().start();
+        daemon.assert_runs();
+    });
+}
+
+#[test]
+fn completions_do_not_offer_what_the_help_hides() {
+    in_namespaces(|| {
+        let folder = scratch("completions");
+        let (code, _, err) = said(&["generate", "completions", &folder.display().to_string()]);
+        assert_eq!(code, Some(0), "{err}");
+        let mut files = 0;
+        for file in std::fs::read_dir(&folder).expect("made").flatten() {
+            let text = std::fs::read_to_string(file.path()).expect("text");
+            files += 1;
+            assert!(text.contains("uninstall") && text.contains("on-disconnect"), "{file:?}");
+            for hidden in ["generate", "inside", "remove="] {
+                assert!(!text.contains(hidden), "{file:?} offers {hidden}");
+            }
+            assert!(!text.contains("--remove") && !text.contains("-l remove"), "{file:?} offers --remove");
+        }
+        assert!(files >= 4);
     });
 }
 

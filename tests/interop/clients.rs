@@ -37,12 +37,20 @@ fn java_classes(sources: &[PathBuf]) -> PathBuf {
     classes
 }
 
+/// Runs these classes. Java names a file in /tmp by its process's number, which others have too in their namespaces.
+fn java(classes: &Path) -> Command {
+    let mut java = Command::new("java");
+    java.args(["-XX:-UsePerfData", "-classpath"]).arg(classes);
+    java
+}
+
 #[test]
 fn the_seeds_java_example_gets_a_sensible_first_line() {
     in_namespaces(|| {
         let classes = java_classes(&[repository("tests/interop/ClientExample.java")]);
         let mut daemon = Daemon::start();
-        let said = run("java", &["-cp".as_ref(), classes.as_os_str(), "ClientExample".as_ref()]);
+        let ran = output(java(&classes).arg("ClientExample"));
+        let said = String::from_utf8_lossy(&ran.stdout);
         assert_eq!(said.trim(), r#"Reply: {"cmd":"event","event":"vpnApproved"}"#);
         daemon.assert_ends_well();
     });
@@ -56,8 +64,8 @@ fn the_java_client_answers_pings() {
         let classes = java_classes(&sources);
         for plane in ["udp", "stream"] {
             for control in [false, true] {
-                let mut java = Command::new("java");
-                java.arg("-cp").arg(&classes).arg("PingAnswer").args(["--data-plane", plane]);
+                let mut java = java(&classes);
+                java.arg("PingAnswer").args(["--data-plane", plane]);
                 answers_pings(java, control);
             }
         }

@@ -19,10 +19,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use hypertap_tests::daemon::wait_until_gone;
-use hypertap_tests::machine::{Uplink, ping, scratch};
-use hypertap_tests::namespaces::end_within;
+use hypertap_tests::machine::{Uplink, is_device_open, ping, scratch};
+use hypertap_tests::namespaces::{end_within, in_namespaces_of};
 use hypertap_tests::packet::ping_reply;
-use hypertap_tests::{Client, Daemon, Dump, Responder, Setup, TIME, UdpProgram, in_namespaces, json};
+use hypertap_tests::{Client, Dump, Responder, Scene, Setup, TIME, UdpProgram, in_namespaces, json};
 use nix::sys::signal::{Signal, kill};
 
 use agent::{Person, agent};
@@ -41,21 +41,22 @@ const FORBID: &str = r#"polkit.addRule(function(action, subject) {
 /// Our action's own defaults hold.
 const NO_RULE: &str = "";
 
-/// The installed program on a machine with polkit, run by the ordinary user, who has no terminal to be
-/// asked on.
-fn daemon(_polkit: &Polkit) -> Daemon {
-    let mut wrapper = Command::new("sh");
-    wrapper.args(["-c", &format!(r#"exec setsid {PROGRAM} "$@""#)]).stdout(Stdio::null());
-    Setup::new().through(wrapper).run_by(USER).env("SHELL", "/bin/sh").start()
-}
-
-/// A client of a daemon that has no right yet.
-fn client(daemon: &Daemon) -> Client {
-    let mut client = daemon.silent_client();
-    client.expect_text(r#"{"cmd":"event","event":"vpnPending"}"#);
-    client.expect_text(r#"{"cmd":"event","event":"extensionNotApproved"}"#);
-    assert_eq!(client.status(), "invalid");
-    client
+/// Runs a test on a machine with polkit and this rule, where the ordinary user has started our installed
+/// program without a terminal to be asked on, and a client knows that it has no right yet.
+fn with_polkit<F: FnOnce(&mut Scene)>(rule: &str, body: F) {
+    let packages = packages();
+    in_namespaces_of::<F>(|| {
+        let _polkit = Polkit::start(&packages, rule);
+        let before = Dump::now();
+        let mut wrapper = Command::new("sh");
+        wrapper.args(["-c", &format!(r#"exec setsid {PROGRAM} "$@""#)]).stdout(Stdio::null());
+        let daemon = Setup::new().through(wrapper).run_by(USER).env("SHELL", "/bin/sh").start();
+        let mut client = daemon.silent_client();
+        client.expect_text(r#"{"cmd":"event","event":"vpnPending"}"#);
+        client.expect_event(if is_device_open() { "extensionApproved" } else { "extensionNotApproved" });
+        assert_eq!(client.status(), "invalid");
+        body(&mut Scene { client, daemon, before });
+    });
 }
 
 fn load_config(client: &mut Client) {
@@ -95,15 +96,11 @@ fn nothing_works(client: &mut Client) {
 
 #[test]
 fn a_rule_that_allows_it_gives_the_right_and_a_killed_daemon_leaves_nothing() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, ALLOW);
+    with_polkit(ALLOW, |Scene { client, daemon, .. }| {
         let _uplink = Uplink::connect();
-        let mut daemon = daemon(&polkit);
-        let mut client = client(&daemon);
         let before = Dump::now();
-        load_config(&mut client);
-        everything_works(&mut client);
+        load_config(client);
+        everything_works(client);
         before.assert_changed();
         let helper = daemon.helper();
         let owner = fs::read_to_string(format!("/proc/{helper}/status")).expect("it runs");
@@ -118,28 +115,23 @@ fn a_rule_that_allows_it_gives_the_right_and_a_killed_daemon_leaves_nothing() {
 
 #[test]
 fn the_right_that_was_given_lasts_until_the_daemon_ends_or_the_helper_is_ended() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, ALLOW);
-        let mut daemon = daemon(&polkit);
-        let mut client = client(&daemon);
-        let before = Dump::now();
+    with_polkit(ALLOW, |Scene { client, daemon, before }| {
         for _ in 0..2 {
-            load_config(&mut client);
-            everything_works(&mut client);
-            load_config(&mut client);
+            load_config(client);
+            everything_works(client);
+            load_config(client);
             client.expect_event("vpnApproved");
             client.plain(&json!({"cmd": "stop"}));
             client.expect_stopped("stoppedByUser");
             before.assert_same();
             client.start();
-            kill(daemon.helper(), Signal::SIGTERM).expect("it runs");
+            kill(daemon.keeper(), Signal::SIGTERM).expect("it runs");
             client.expect_stopped("providerDisabled");
             client.expect_event("vpnRemoved");
             assert_eq!(client.status(), "invalid");
             before.assert_same();
         }
-        load_config(&mut client);
+        load_config(client);
         client.expect_event("vpnApproved");
         let helper = daemon.helper();
         client.plain(&json!({"cmd": "shutdown"}));
@@ -151,14 +143,10 @@ fn the_right_that_was_given_lasts_until_the_daemon_ends_or_the_helper_is_ended()
 
 #[test]
 fn a_person_who_authenticates_gives_the_right() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, NO_RULE);
-        let daemon = daemon(&polkit);
-        let mut client = client(&daemon);
-        let questions = agent(&daemon, Person::Authenticates);
-        load_config(&mut client);
-        everything_works(&mut client);
+    with_polkit(NO_RULE, |Scene { client, daemon, .. }| {
+        let questions = agent(daemon, Person::Authenticates);
+        load_config(client);
+        everything_works(client);
         let question = questions.recv_timeout(TIME).expect("it was asked");
         assert!(
             question.contains("network interface"),
@@ -169,17 +157,12 @@ fn a_person_who_authenticates_gives_the_right() {
 
 #[test]
 fn a_dismissed_question_is_authentication_cancelled_and_denied() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, NO_RULE);
-        let daemon = daemon(&polkit);
-        let mut client = client(&daemon);
-        let before = Dump::now();
-        let _questions = agent(&daemon, Person::Dismisses);
+    with_polkit(NO_RULE, |Scene { client, daemon, before }| {
+        let _questions = agent(daemon, Person::Dismisses);
         for _ in 0..2 {
-            load_config(&mut client);
+            load_config(client);
             client.expect_stopped("authenticationCancelled");
-            nothing_works(&mut client);
+            nothing_works(client);
             before.assert_same();
         }
     });
@@ -187,42 +170,30 @@ fn a_dismissed_question_is_authentication_cancelled_and_denied() {
 
 #[test]
 fn a_person_who_cannot_prove_it_is_denied() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, NO_RULE);
-        let daemon = daemon(&polkit);
-        let mut client = client(&daemon);
-        let questions = agent(&daemon, Person::Fails);
-        load_config(&mut client);
-        nothing_works(&mut client);
+    with_polkit(NO_RULE, |Scene { client, daemon, .. }| {
+        let questions = agent(daemon, Person::Fails);
+        load_config(client);
+        nothing_works(client);
         questions.recv_timeout(TIME).expect("it was asked");
     });
 }
 
 #[test]
 fn with_nobody_to_ask_it_is_denied() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, NO_RULE);
-        let daemon = daemon(&polkit);
-        let mut client = client(&daemon);
+    with_polkit(NO_RULE, |Scene { client, .. }| {
         for _ in 0..2 {
-            load_config(&mut client);
-            nothing_works(&mut client);
+            load_config(client);
+            nothing_works(client);
         }
     });
 }
 
 #[test]
 fn a_rule_that_forbids_it_is_denied_without_a_question() {
-    let packages = packages();
-    in_namespaces(|| {
-        let polkit = Polkit::start(&packages, FORBID);
-        let daemon = daemon(&polkit);
-        let mut client = client(&daemon);
-        let questions = agent(&daemon, Person::Authenticates);
-        load_config(&mut client);
-        nothing_works(&mut client);
+    with_polkit(FORBID, |Scene { client, daemon, .. }| {
+        let questions = agent(daemon, Person::Authenticates);
+        load_config(client);
+        nothing_works(client);
         assert!(questions.try_recv().is_err(), "nobody was asked");
     });
 }

@@ -5,11 +5,12 @@
 //! what systemd sets.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
-use hypertap_tests::machine::{run, scratch};
+use hypertap_tests::debian::unpacked;
+use hypertap_tests::machine::{open_device, run, scratch};
 use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::{Client, Daemon, Dump, Setup, eventually, in_namespaces};
 use nix::mount::{MntFlags, umount2};
@@ -25,19 +26,7 @@ type Created = (String, OwnedObjectPath, String, OwnedFd, u32, String, u32, bool
 
 /// The unpacked package. To be called outside, where there is a network.
 fn package() -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("logind");
-    let root = folder.join("root");
-    if !root.exists() {
-        fs::create_dir_all(&folder).expect("the target folder is ours");
-        let script = "rm -rf *.deb unpacking && apt-get download elogind \
-                      && dpkg -x elogind_*.deb unpacking && mv unpacking root";
-        let output = Command::new("sh").args(["-c", script]).current_dir(&folder).output().expect("a shell");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cannot fetch Debian's elogind: {said}");
-    }
-    root
+    unpacked(env!("CARGO_TARGET_TMPDIR"), "elogind", &["elogind"])
 }
 
 /// A system bus with a logind on it.
@@ -145,79 +134,19 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
 /// The user's daemon, started by a shell that says so with `words`. It has the one right that it
 /// needs, so that nobody has to be asked for it; its words on the command line are those of `setup`.
 fn service(words: &str, setup: Setup) -> Daemon {
-    let devices = scratch("devices");
-    if !devices.exists() {
-        fs::create_dir(&devices).expect("the folder is ours");
-        let (folder, device) = (devices.to_str().expect("text"), "/dev/net/tun");
-        run("mount", &["-t", "tmpfs", "none", folder]);
-        let open = format!("{folder}/tun");
-        run("mknod", &["-m", "666", &open, "c", "10", "200"]);
-        run("mount", &["--bind", &open, device]);
-        run("install", &["-d", "-o", "1", "-g", "1", scratch("state").to_str().expect("text")]);
+    open_device();
+    let state = scratch("state");
+    if !state.exists() {
+        fs::create_dir(&state).expect("the folder is ours");
+        chown(&state, Some(OURS), Some(OURS)).expect("root may");
     }
     let rights = "--reuid 1 --regid 1 --clear-groups --inh-caps +net_admin --ambient-caps +net_admin";
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!(r#"{words} setpriv {rights} "$0" "$@" & wait $!"#)]).stdout(Stdio::null());
-    let state = scratch("state");
     setup.through(shell).args(&["--state-dir".as_ref(), state.as_os_str()]).start()
 }
 
 const AS_SERVICE: &str = "MANAGERPID=$$ INVOCATION_ID=1";
-
-#[test]
-fn a_users_service_stops_with_the_users_last_session_and_when_somebody_else_is_at_the_seat() {
-    let package = package();
-    in_namespaces(|| {
-        let mut logind = Logind::start(&package);
-        let first = logind.log_in(OURS);
-        let daemon = service(AS_SERVICE, Setup::new());
-        let mut client = daemon.client();
-        let before = Dump::now();
-        client.start();
-        drop(first);
-        client.expect_stopped("loggedOut");
-        before.assert_same();
-        let _again = logind.log_in(OURS);
-        client.start();
-        let _other = logind.log_in(OTHER);
-        client.expect_stopped("currentUserchanged");
-        before.assert_same();
-        // Who starts it where he is has decided so.
-        client.start();
-        client.expect_no_event();
-        assert_eq!(client.status(), "connected");
-    });
-}
-
-#[test]
-fn a_daemon_that_was_started_by_hand_stays_up() {
-    let package = package();
-    in_namespaces(|| {
-        let mut logind = Logind::start(&package);
-        let first = logind.log_in(OURS);
-        let service_too = service(AS_SERVICE, Setup::new().ports(5600));
-        let mut told = service_too.client();
-        told.start();
-        // The second is as in a terminal of a desktop that is a service: the variables name another's parent.
-        let by_hand = ["", "MANAGERPID=1 INVOCATION_ID=1", "MANAGERPID=$$"];
-        let mut others: Vec<(Daemon, Client)> = Vec::new();
-        for (words, port) in by_hand.into_iter().zip([5610, 5620, 5630]) {
-            let daemon = service(words, Setup::new().ports(port));
-            let mut client = daemon.client();
-            client.start();
-            others.push((daemon, client));
-        }
-        let other = logind.log_in(OTHER);
-        told.expect_stopped("currentUserchanged");
-        told.start();
-        drop((first, other));
-        told.expect_stopped("loggedOut");
-        for ((_daemon, client), words) in others.iter_mut().zip(by_hand) {
-            client.expect_no_event();
-            assert_eq!(client.status(), "connected", "{words:?}");
-        }
-    });
-}
 
 #[test]
 fn a_users_service_runs_without_a_logind_too() {
@@ -228,4 +157,64 @@ fn a_users_service_runs_without_a_logind_too() {
         client.start();
         assert_eq!(client.status(), "connected");
     });
+}
+
+/// A control group takes the machine's root: an ordinary user leaves these out by this name.
+mod with_logind {
+    use super::*;
+
+    #[test]
+    fn a_users_service_stops_with_the_users_last_session_and_when_somebody_else_is_at_the_seat() {
+        let package = package();
+        in_namespaces(|| {
+            let mut logind = Logind::start(&package);
+            let first = logind.log_in(OURS);
+            let daemon = service(AS_SERVICE, Setup::new());
+            let mut client = daemon.client();
+            let before = Dump::now();
+            client.start();
+            drop(first);
+            client.expect_stopped("loggedOut");
+            before.assert_same();
+            let _again = logind.log_in(OURS);
+            client.start();
+            let _other = logind.log_in(OTHER);
+            client.expect_stopped("currentUserchanged");
+            before.assert_same();
+            // Who starts it where he is has decided so.
+            client.start();
+            client.expect_no_event();
+            assert_eq!(client.status(), "connected");
+        });
+    }
+
+    #[test]
+    fn a_daemon_that_was_started_by_hand_stays_up() {
+        let package = package();
+        in_namespaces(|| {
+            let mut logind = Logind::start(&package);
+            let first = logind.log_in(OURS);
+            let service_too = service(AS_SERVICE, Setup::new().ports(5600));
+            let mut told = service_too.client();
+            told.start();
+            // The second is as in a terminal of a desktop that is a service: the variables name another's parent.
+            let by_hand = ["", "MANAGERPID=1 INVOCATION_ID=1", "MANAGERPID=$$"];
+            let mut others: Vec<(Daemon, Client)> = Vec::new();
+            for (words, port) in by_hand.into_iter().zip([5610, 5620, 5630]) {
+                let daemon = service(words, Setup::new().ports(port));
+                let mut client = daemon.client();
+                client.start();
+                others.push((daemon, client));
+            }
+            let other = logind.log_in(OTHER);
+            told.expect_stopped("currentUserchanged");
+            told.start();
+            drop((first, other));
+            told.expect_stopped("loggedOut");
+            for ((_daemon, client), words) in others.iter_mut().zip(by_hand) {
+                client.expect_no_event();
+                assert_eq!(client.status(), "connected", "{words:?}");
+            }
+        });
+    }
 }

@@ -281,6 +281,114 @@ fn with_user_a_killed_daemons_things_are_undone_at_once() {
     });
 }
 
+/// Kills or ends the helper of a daemon with a full tunnel; returns when the client was told everything.
+fn lose_the_helper(daemon: &Daemon, client: &mut Client, signal: Signal) {
+    full(client);
+    let helper = daemon.helper();
+    kill(helper, signal).expect("it runs");
+    client.expect_stopped("providerDisabled");
+    client.expect_event("vpnRemoved");
+}
+
+#[test]
+fn with_user_nothing_is_left_of_a_helper_that_ended_and_start_works_again() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+        let mut client = daemon.client();
+        let left = left_in_state_folder();
+        for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+            lose_the_helper(&daemon, &mut client, signal);
+            before.assert_same();
+            assert_eq!(client.status(), "disconnected", "after {signal}");
+            assert_eq!(left_in_state_folder(), left, "after {signal}");
+            client.expect_no_event();
+        }
+        // Whoever connects now finds the right there, and all that it gives.
+        let responder = Responder::start(UdpProgram::bind(), ping_reply);
+        full(&mut client);
+        assert!(ping("10.9.0.1", &[]));
+        drop(responder);
+        client.plain(&json!({"cmd": "stop"}));
+        client.expect_stopped("stoppedByUser");
+        before.assert_same();
+        let helper = daemon.helper();
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+        wait_until_gone(helper);
+        eventually("the sockets are removed too", || left_in_state_folder().is_empty());
+        before.assert_same();
+    });
+}
+
+#[test]
+fn with_user_a_helper_that_is_killed_again_and_again_leaves_nothing_either() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+        let mut client = daemon.client();
+        let keeper = daemon.keeper();
+        for _ in 0..4 {
+            lose_the_helper(&daemon, &mut client, Signal::SIGKILL);
+            before.assert_same();
+        }
+        wait_until_gone(keeper);
+        assert_eq!(client.status(), "invalid");
+        client.expect_no_event();
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+    });
+}
+
+#[test]
+fn with_user_the_end_of_the_keeper_is_the_end_of_the_right_and_leaves_nothing() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+            let mut client = daemon.client();
+            full(&mut client);
+            let helper = daemon.helper();
+            kill(daemon.keeper(), signal).expect("it runs");
+            client.expect_stopped("providerDisabled");
+            client.expect_event("vpnRemoved");
+            before.assert_same();
+            assert_eq!(client.status(), "invalid", "after {signal}");
+            wait_until_gone(helper);
+            client.plain(&json!({"cmd": "shutdown"}));
+            daemon.assert_ends_well();
+        }
+    });
+}
+
+#[test]
+fn with_user_what_is_left_when_all_are_killed_is_removed_by_the_next() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+        let mut client = daemon.client();
+        full(&mut client);
+        let (keeper, helper) = (daemon.keeper(), daemon.helper());
+        for process in [keeper, helper] {
+            kill(process, Signal::SIGSTOP).expect("it runs");
+        }
+        for process in [keeper, helper, daemon.pid()] {
+            kill(process, Signal::SIGKILL).expect("it runs");
+        }
+        daemon.wait_for_end();
+        wait_until_gone(helper);
+        before.assert_changed();
+        let mut next = Setup::new().args(&["--user", "nobody"]).start();
+        before.assert_same();
+        next.signal(Signal::SIGTERM);
+        next.assert_ends_well();
+    });
+}
+
 #[test]
 fn a_resolver_file_is_not_touched_by_capture() {
     in_namespaces(|| {

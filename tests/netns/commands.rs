@@ -214,6 +214,26 @@ fn help_lists_the_commands_and_events_the_past_ones() {
 }
 
 #[test]
+fn supersede_says_what_is_wrong_with_its_name() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.control();
+        client.start();
+        for (command, wanted) in [
+            (json!({"cmd": "supersede"}), "name is missing"),
+            (json!({"cmd": "supersede", "name": 7}), "name is 7"),
+            (json!({"cmd": "supersede", "name": "other0"}), "no interface named other0"),
+        ] {
+            let (text, _) = client.refused(&command);
+            assert!(text.contains(wanted), "{command}: {text}");
+        }
+        client.expect_no_event();
+        client.plain(&json!({"cmd": "supersede", "name": "hypertap0"}));
+        client.expect_stopped("superseded");
+    });
+}
+
+#[test]
 fn uninstall_replies_takes_the_tunnel_down_and_ends_the_process() {
     in_namespaces(|| {
         // What is really installed on the machine that runs this test is out of reach.

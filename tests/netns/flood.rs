@@ -1,8 +1,9 @@
 //! Garbage in quantity: nothing ends, nothing grows.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use hypertap_tests::daemon::CONTROL;
 use hypertap_tests::machine::ping;
@@ -168,6 +169,26 @@ fn a_client_that_sends_and_never_reads_grows_nothing() {
         client.write_until_full(&b"{\"cmd\":\"help\"}\n".repeat(2000), 100);
         assert_eq!(other.status(), "disconnected");
         assert_grew_little(&daemon, before);
+    });
+}
+
+#[test]
+fn long_replies_to_a_client_that_never_reads_grow_nothing_and_none_is_lost() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let before = daemon.resident_kib();
+        let mut stream = UnixStream::connect(CONTROL).expect("the daemon listens");
+        stream.set_write_timeout(Some(Duration::from_secs(1))).expect("not zero");
+        let id = "x".repeat(1_000_000);
+        let line = format!("{{\"cmd\":\"status\",\"id\":\"{id}\"}}\n");
+        let sent = (0..300).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count();
+        assert!((1..300).contains(&sent), "{sent} lines were taken");
+        assert_grew_little(&daemon, before);
+        assert_eq!(daemon.control().status(), "disconnected");
+
+        let replies = BufReader::new(stream).lines().map_while(Result::ok);
+        let replies = replies.filter(|line| line.starts_with(r#"{"ok":true,"#) && line.contains(&id));
+        assert_eq!(replies.take(sent).count(), sent);
     });
 }
 

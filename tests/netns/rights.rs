@@ -3,13 +3,18 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use hypertap_tests::daemon::wait_until_gone;
 use hypertap_tests::machine::{is_link, ping, run, scratch};
 use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::packet::ping_reply;
 use hypertap_tests::peer::{OTHER, peer_program};
-use hypertap_tests::{Client, Daemon, Dump, Responder, Setup, UdpProgram, Value, in_namespaces, json};
+use hypertap_tests::{
+    Client, Daemon, Dump, Responder, Setup, UdpProgram, Value, eventually, in_namespaces, json,
+};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
 
 const PENDING: &str = r#"{"cmd":"event","event":"vpnPending"}"#;
 const APPROVED: &str = r#"{"cmd":"event","event":"vpnApproved"}"#;
@@ -98,6 +103,56 @@ fn a_device_that_cannot_be_opened_is_told_in_the_greeting() {
 }
 
 #[test]
+fn what_only_has_the_drivers_name_is_no_driver() {
+    in_namespaces(|| {
+        let other = scratch("other");
+        fs::write(&other, "").expect("ours");
+        for other in [other.as_path(), Path::new("/dev/null")] {
+            run("mount", &["--bind".as_ref(), other.as_os_str(), "/dev/net/tun".as_ref()]);
+            let daemon = Daemon::start();
+            let mut client = daemon.silent_client();
+            client.expect_text(PENDING);
+            client.expect_text(r#"{"cmd":"event","event":"extensionNotApproved"}"#);
+            assert_eq!(client.status(), "invalid");
+            let (text, code) = client.refused(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}));
+            assert_eq!(code, Some(3), "{text}");
+            assert!(text.contains("/dev/net/tun"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn status_is_answered_while_start_waits_for_another_hypertap() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let lock = fs::File::open("/run/hypertap/journal/lock").expect("it is there");
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).expect("nobody has it");
+        let mut observer = daemon.control();
+        client.send(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}));
+        let begin = Instant::now();
+        eventually("it is at work", || observer.status() == "connecting");
+        assert!(begin.elapsed() < Duration::from_secs(2), "at once, not when it gives up");
+        drop(lock);
+        client.expect_text(r#"{"ok":true}"#);
+        client.expect_event("tunnelStarted");
+    });
+}
+
+#[test]
+fn a_journal_that_cannot_be_kept_is_an_error_that_names_the_file_and_the_cure() {
+    in_namespaces(|| {
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let lock = fs::File::open("/run/hypertap/journal/lock").expect("it is there");
+        let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).expect("nobody has it");
+        let (text, _) = client.refused(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}));
+        assert!(text.contains("/run/hypertap/journal/lock") && text.contains("5s"), "{text}");
+        assert!(text.contains("try again"), "{text}");
+    });
+}
+
+#[test]
 fn load_config_without_anybody_to_ask_is_denied() {
     in_namespaces(|| {
         needs_root();
@@ -168,6 +223,31 @@ fn load_config_that_is_granted_is_approved_and_everything_works() {
         daemon.assert_ends_well();
         wait_until_gone(helper);
         before.assert_same();
+    });
+}
+
+#[test]
+fn a_granted_daemon_whose_helper_is_lost_needs_not_ask_again_unless_its_keeper_is_too() {
+    in_namespaces(|| {
+        needs_root();
+        set_device(0o666);
+        let before = Dump::now();
+        let daemon = ordinary(&set_pkexec(Some(&peer_program()), 0o4755));
+        let mut client = pending_client(&daemon);
+        client.plain(&json!({"cmd": "loadConfig"}));
+        client.expect_event("vpnApproved");
+        for (process, status) in [(daemon.helper(), "disconnected"), (daemon.keeper(), "invalid")] {
+            client.start();
+            client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+            kill(process, Signal::SIGKILL).expect("it runs");
+            client.expect_stopped("providerDisabled");
+            client.expect_event("vpnRemoved");
+            assert_eq!(client.status(), status);
+            before.assert_same();
+        }
+        client.plain(&json!({"cmd": "loadConfig"}));
+        client.expect_event("vpnApproved");
+        client.start();
     });
 }
 

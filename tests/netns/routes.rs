@@ -216,6 +216,8 @@ fn a_list_with_one_bad_route_changes_nothing_and_names_it() {
             "10.0.0.0/",
             "/8",
             "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
             "fd00::/129",
             "10.0.0.0/8/8",
             " 10.0.0.0/8",
@@ -230,6 +232,34 @@ fn a_list_with_one_bad_route_changes_nothing_and_names_it() {
             }
         }
         before.assert_same();
+    });
+}
+
+#[test]
+fn routes_with_an_address_say_where_the_kernel_sends_it() {
+    in_namespaces(|| {
+        let _uplink = Uplink::connect();
+        let daemon = Daemon::start();
+        let mut client = daemon.client();
+        let in_tunnel = |client: &mut Client, address: &str| {
+            let reply = client.ok(&json!({"cmd": "routes", "address": address}));
+            reply["inTunnel"].as_bool().unwrap_or_else(|| panic!("{address}: {reply}"))
+        };
+        assert!(!in_tunnel(&mut client, "1.1.1.1"), "there is no tunnel");
+        client.start_with(json!({"myIPv6Address": "fd00::5"}));
+        routes(&mut client, "addIncludedRoutes", &["0.0.0.0/0", "::/0"]);
+        routes(&mut client, "addExcludedRoutes", &["10.0.0.0/8", "fd77::/16"]);
+        for inside in ["1.1.1.1", "192.0.2.77", "2001:4860::1", "5.5.5.6"] {
+            assert!(in_tunnel(&mut client, inside), "{inside}");
+        }
+        // What is excluded; the loopback, the uplink's and the tunnel's own addresses.
+        for outside in
+            ["10.1.1.1", "fd77::1", "127.0.0.1", "127.9.9.9", "::1", "192.0.2.1", "5.5.5.5", "fd00::5"]
+        {
+            assert!(!in_tunnel(&mut client, outside), "{outside}");
+        }
+        ip("route del default");
+        assert!(!in_tunnel(&mut client, "10.1.1.1"), "no way at all is no way in");
     });
 }
 

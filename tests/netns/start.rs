@@ -1,6 +1,6 @@
 //! `start` and `stop`: what is made, what is refused, and what is gone again.
 
-use hypertap_tests::{Daemon, Value, in_namespaces, json, machine};
+use hypertap_tests::{Daemon, Setup, Value, in_namespaces, json, machine};
 
 #[test]
 fn start_replies_then_tells_and_the_interface_has_the_address_as_a_host() {
@@ -63,6 +63,10 @@ fn start_refuses_what_is_no_hosts_address_and_makes_nothing() {
             json!("5.5.5.5/33"),
             json!("5.5.5.5/"),
             json!("0.0.0.0/32"),
+            json!("0.5.5.5"),
+            json!("127.0.0.1"),
+            json!("224.5.5.5"),
+            json!("240.5.5.5"),
             json!("host"),
             json!(" 5.5.5.5"),
             json!("fd00::1"),
@@ -98,11 +102,15 @@ fn start_refuses_additions_out_of_range_and_makes_nothing() {
             ("name", json!("a b")),
             ("name", json!("tun%d")),
             ("name", json!(7)),
+            ("name", json!("..")),
+            ("name", json!("all")),
+            ("name", json!("default")),
             ("dataPlane", json!("tcp")),
             ("dataPlane", json!(1)),
             ("receivePort", json!(0)),
             ("receivePort", json!(65536)),
             ("receivePort", json!("x")),
+            ("receivePort", json!(5501)),
             ("myIPv6Address", json!("::")),
             ("myIPv6Address", json!("5.5.5.5")),
             ("myIPv6Address", json!("fd00::1/64")),
@@ -115,6 +123,25 @@ fn start_refuses_additions_out_of_range_and_makes_nothing() {
         }
         client.expect_no_event();
         assert_eq!(machine::ip_json("link show").as_array().map(Vec::len), Some(1), "only lo is there");
+    });
+}
+
+#[test]
+fn an_ipv6_address_is_refused_where_the_mtu_is_too_small_for_it() {
+    in_namespaces(|| {
+        let daemon = Setup::new().args(&["--mtu", "1000"]).start();
+        let mut client = daemon.client();
+        let six = json!({"cmd": "start", "myIPv4Address": "5.5.5.5", "myIPv6Address": "fd00::5"});
+        let (text, code) = client.refused(&six);
+        assert!(["myIPv6Address", "--mtu", "1280"].iter().all(|word| text.contains(word)), "{text}");
+        assert_eq!(code, Some(2), "{text}");
+        let mut small = six.clone();
+        small["mtu"] = json!(1279);
+        let (text, _) = client.refused(&small);
+        assert!(["mtu", "myIPv6Address", "1280"].iter().all(|word| text.contains(word)), "{text}");
+        client.expect_no_event();
+        assert!(!machine::is_link("hypertap0"));
+        client.start_with(json!({"myIPv6Address": "fd00::5", "mtu": 1280}));
     });
 }
 

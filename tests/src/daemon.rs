@@ -213,14 +213,23 @@ impl Daemon {
         kill(self.pid(), signal).expect("it runs");
     }
 
-    /// Its helper, the process that holds the privileged half.
+    /// Its keeper, the process that starts its helpers.
+    #[track_caller]
+    pub fn keeper(&self) -> Pid {
+        only_child(self.pid()).expect("it has a keeper")
+    }
+
+    /// Its helper, the process that has the rights and does the work. While one takes the place of
+    /// another, the next is waited for.
     #[track_caller]
     pub fn helper(&self) -> Pid {
-        let pid = self.pid();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
-        let helpers: Vec<&str> = children.split_whitespace().collect();
-        let [helper] = helpers[..] else { panic!("wanted one helper, there are {helpers:?}") };
-        Pid::from_raw(helper.parse().expect("a process id"))
+        let keeper = self.keeper();
+        let mut helper = None;
+        eventually("it has a helper", || {
+            helper = only_child(keeper);
+            helper.is_some()
+        });
+        helper.expect("it was waited for")
     }
 
     /// How much memory it holds, in KiB (`VmRSS` of proc(5)).
@@ -269,6 +278,15 @@ impl Drop for Daemon {
             eprintln!("--- log of daemon {}:\n{}---", self.number, self.log());
         }
     }
+}
+
+/// The one child of a process with one thread that makes processes; none, where there is none.
+#[track_caller]
+fn only_child(pid: Pid) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it runs");
+    let children: Vec<&str> = children.split_whitespace().collect();
+    assert!(children.len() < 2, "wanted one child, there are {children:?}");
+    children.first().map(|child| Pid::from_raw(child.parse().expect("a process id")))
 }
 
 /// Waits until a process that is not our child has ended (a zombie has).

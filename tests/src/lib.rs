@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod debian;
 pub mod dump;
 pub mod machine;
 pub mod namespaces;
@@ -14,6 +15,7 @@ pub mod packet;
 pub mod peer;
 pub mod program;
 pub mod responder;
+pub mod scene;
 pub mod wait;
 
 pub use client::Client;
@@ -23,5 +25,6 @@ pub use namespaces::{in_namespaces, in_namespaces_within};
 pub use peer::Peer;
 pub use program::{Program, UdpProgram};
 pub use responder::Responder;
+pub use scene::{Scene, with_daemon, with_daemon_as};
 pub use serde_json::{Value, json};
 pub use wait::{TIME, eventually, eventually_within};

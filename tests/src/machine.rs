@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -91,6 +92,34 @@ pub fn replace_file(path: &str, content: &str) {
     let ours = scratch(&path.replace('/', "_"));
     fs::write(&ours, content).expect("the folder is ours");
     run("mount", &["--bind".as_ref(), ours.as_os_str(), path.as_ref()]);
+}
+
+/// The kernel's TUN device.
+const DEVICE: &str = "/dev/net/tun";
+
+/// Whether every user may open the TUN device, as most distributions have it.
+#[track_caller]
+pub fn is_device_open() -> bool {
+    let mode = fs::metadata(DEVICE).expect("a test with a daemon has one").permissions().mode();
+    mode & 0o006 == 0o006
+}
+
+/// Lets every user open the TUN device, in this test's sight. Where it is closed this takes the machine's
+/// root.
+#[track_caller]
+pub fn open_device() {
+    if is_device_open() {
+        return;
+    }
+    let folder = scratch("device");
+    fs::create_dir_all(&folder).expect("the folder is ours");
+    run("mount", &["-t".as_ref(), "tmpfs".as_ref(), "none".as_ref(), folder.as_os_str()]);
+    let open = folder.join("tun");
+    run(
+        "mknod",
+        &["-m".as_ref(), "666".as_ref(), open.as_os_str(), "c".as_ref(), "10".as_ref(), "200".as_ref()],
+    );
+    run("mount", &["--bind".as_ref(), open.as_os_str(), DEVICE.as_ref()]);
 }
 
 /// A neighbour in a namespace of its own, reached over the machine's only default route: the rest

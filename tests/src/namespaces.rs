@@ -35,6 +35,16 @@ pub fn in_namespaces<F: FnOnce()>(body: F) {
 
 /// As [`in_namespaces`], with another time limit.
 pub fn in_namespaces_within<F: FnOnce()>(limit: Duration, body: F) {
+    within::<F>(limit, body);
+}
+
+/// As [`in_namespaces`], for what prepares something and then calls `F`, the test's own closure.
+pub fn in_namespaces_of<F>(body: impl FnOnce()) {
+    within::<F>(LIMIT, body);
+}
+
+/// Runs the body, or all of the test inside, whose closure is `F`.
+fn within<F>(limit: Duration, body: impl FnOnce()) {
     let name = test_name(type_name::<F>());
     if env::var(INSIDE).is_ok_and(|inside| inside == name) {
         fs::create_dir_all(SCRATCH).expect("/run is writable inside");
@@ -97,9 +107,10 @@ fn own_device() -> Vec<(PathBuf, PathBuf)> {
     device.map(|device| (device, Path::new("/dev/net/tun").to_owned())).into_iter().collect()
 }
 
-/// Fails a test that needs other users' identities, which only the machine's root can take.
+/// Fails a test that needs other users' identities, which only root can take: the machine's, or that of a
+/// user namespace with several users.
 pub fn needs_root() {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let whole = map.split_whitespace().nth(2).is_some_and(|count| count != "1");
-    assert!(whole, "this test acts as other users: run the tests as root");
+    let users: u64 = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum();
+    assert!(users > 1, "this test acts as other users: run `cargo xtask test --only system`, or be root");
 }

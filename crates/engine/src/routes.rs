@@ -1,23 +1,19 @@
 //! Which addresses go into the tunnel.
 //!
-//! A prefix is included, excluded, or not there; the latest word on it holds. The longest prefix
-//! that covers an address decides where it goes, as in the kernel's table that mirrors this one.
+//! A prefix is included, excluded, or not there; the latest word on it holds. Which one decides about
+//! an address is the business of the kernel's table that mirrors this one: there the longest does.
 //! A change is first planned, then done to the kernel's table, and only then entered here, so
 //! that a refused change leaves no trace.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use hypertap_wire::route::{RouteChange, RouteKind};
 use ipnet::IpNet;
-
-use crate::router::Router;
 
 /// The included and excluded prefixes of one tunnel.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     routes: BTreeMap<IpNet, RouteKind>,
-    router: Router<RouteKind>,
 }
 
 impl RouteTable {
@@ -55,28 +51,15 @@ impl RouteTable {
     pub fn apply(&mut self, change: &RouteChange) {
         for (net, _) in &change.remove {
             self.routes.remove(net);
-            self.router.remove(*net);
         }
         for (net, kind) in &change.add {
             self.routes.insert(*net, *kind);
-            self.router.insert(*net, *kind);
         }
-    }
-
-    /// Forgets all routes.
-    pub fn clear(&mut self) {
-        self.routes.clear();
-        self.router.clear();
     }
 
     /// The prefixes of one kind, in order.
     pub fn of_kind(&self, kind: RouteKind) -> impl Iterator<Item = IpNet> + '_ {
         self.routes.iter().filter(move |(_, known)| **known == kind).map(|(net, _)| *net)
-    }
-
-    /// Whether packets to an address go into the tunnel.
-    pub fn is_included(&self, address: IpAddr) -> bool {
-        self.router.lookup(address) == Some(&RouteKind::Included)
     }
 }
 
@@ -118,18 +101,6 @@ mod tests {
         let net: IpNet = "10.0.0.0/8".parse().expect("a prefix");
         assert_eq!(change, RouteChange { remove: vec![(net, Included)], add: vec![(net, Excluded)] });
         assert_eq!(table.of_kind(Included).count(), 0);
-    }
-
-    #[test]
-    fn excluded_is_out_even_where_a_shorter_included_covers_it() {
-        let mut table = RouteTable::new();
-        add(&mut table, Included, &["0.0.0.0/0"]);
-        add(&mut table, Excluded, &["10.0.0.0/8"]);
-        assert!(table.is_included([11, 0, 0, 1].into()));
-        assert!(!table.is_included([10, 0, 0, 1].into()));
-        let change = table.plan_remove(Excluded, &nets(&["10.0.0.0/8"]));
-        table.apply(&change);
-        assert!(table.is_included([10, 0, 0, 1].into()));
     }
 
     #[test]

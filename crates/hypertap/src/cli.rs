@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod generate;
 pub mod helper;
 pub mod install;
+pub mod recover;
 pub mod status;
 pub mod tunnel;
 
@@ -51,6 +52,7 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     Install(install::InstallArgs),
     Uninstall(install::UninstallArgs),
+    Recover(recover::RecoverArgs),
     Helper(helper::HelperArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
@@ -69,6 +71,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Install(args) => install::install(&args),
         Command::Uninstall(args) => install::uninstall(&args),
+        Command::Recover(args) => recover::run(&args),
         Command::Helper(args) => helper::run(&args),
         Command::Generate(args) => generate::run(&args),
     }

@@ -35,6 +35,7 @@ impl Exit {
             MachineError::NoTun
             | MachineError::TunExists
             | MachineError::Kernel { .. }
+            | MachineError::Failed { .. }
             | MachineError::Resolver { .. } => Self::Other,
         }
     }

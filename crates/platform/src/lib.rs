@@ -17,6 +17,7 @@ pub mod datagram;
 pub mod descriptor;
 pub mod helper;
 pub mod link;
+pub mod lookup;
 pub mod memory;
 pub mod monitor;
 pub mod namespace;
@@ -25,6 +26,7 @@ pub mod privileged;
 pub mod process;
 pub mod program;
 pub mod queue;
+mod recovery;
 pub mod rights;
 pub mod session;
 pub mod stop;
@@ -32,9 +34,10 @@ pub mod unix_listener;
 pub mod user;
 
 #[cfg(target_os = "linux")]
-pub use linux::{Recovered, default_state_dir, in_process, recover};
+pub use linux::{default_state_dir, in_process, recover};
 #[cfg(target_os = "macos")]
-pub use macos::{Recovered, default_state_dir, in_process, recover};
+pub use macos::{default_state_dir, in_process, recover};
 pub use privileged::{
-    Errno, Footprint, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
+    Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
 };
+pub use recovery::Recovered;

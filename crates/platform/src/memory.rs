@@ -17,18 +17,19 @@
 //! # }
 //! ```
 
+mod half;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
+use hypertap_wire::command::is_interface_name;
 use ipnet::IpNet;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::sync::watch;
 
-use crate::privileged::{
-    Errno, Footprint, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
-};
+use self::half::Half;
+use crate::privileged::{Errno, Footprint, MachineError, Offload, Privileged, RouteKind, Tun, TunSpec};
 
 /// A remembered machine. Clones are the same machine.
 #[derive(Clone, Debug)]
@@ -183,9 +184,7 @@ impl State {
     fn choose_name(&self, wanted: Option<&str>) -> Result<String, MachineError> {
         match wanted {
             Some(name) if self.taken.contains(name) => Err(MachineError::NameTaken(name.to_owned())),
-            Some(name) if !(1..=15).contains(&name.len()) || name.contains(['/', ':', '%', ' ']) => {
-                Err(MachineError::BadName(name.to_owned()))
-            }
+            Some(name) if !is_interface_name(name) => Err(MachineError::BadName(name.to_owned())),
             Some(name) => Ok(name.to_owned()),
             None => Ok((0..=self.taken.len())
                 .map(|number| format!("hypertap{number}"))
@@ -238,84 +237,10 @@ fn packet_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((near, far))
 }
 
-struct Half {
-    machine: Memory,
-    /// Whether the tunnel that is open, if one is, was opened here.
-    mine: bool,
-}
-
-#[async_trait]
-impl Privileged for Half {
-    async fn open_tun(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
-        let tun = self.machine.begin(Job::OpenTun)?.open(spec)?;
-        self.mine = true;
-        Ok(tun)
-    }
-
-    async fn close_tun(&mut self) -> Result<(), MachineError> {
-        self.machine.begin(Job::CloseTun)?.close();
-        self.mine = false;
-        Ok(())
-    }
-
-    async fn change_routes(&mut self, change: &RouteChange) -> Result<(), MachineError> {
-        let mut state = self.machine.begin(Job::ChangeRoutes)?;
-        let tunnel = state.seen.tunnel.as_mut().ok_or(MachineError::NoTun)?;
-        let mut routes = tunnel.routes.clone();
-        for (net, kind) in &change.remove {
-            if routes.get(net) == Some(kind) {
-                routes.remove(net);
-            }
-        }
-        for (net, kind) in &change.add {
-            if routes.insert(*net, *kind).is_some() {
-                let doing = format!("add route {net} dev {}", tunnel.name);
-                return Err(MachineError::Kernel { doing, errno: Errno(libc::EEXIST) });
-            }
-        }
-        tunnel.routes = routes;
-        Ok(())
-    }
-
-    async fn capture_dns(&mut self, on: bool) -> Result<(), MachineError> {
-        let mut state = self.machine.begin(Job::CaptureDns)?;
-        state.seen.tunnel.as_mut().ok_or(MachineError::NoTun)?.dns = on;
-        Ok(())
-    }
-
-    async fn reassert(&mut self) -> Result<bool, MachineError> {
-        let mut state = self.machine.begin(Job::Reassert)?;
-        let tunnel = state.seen.tunnel.as_mut().ok_or(MachineError::NoTun)?;
-        Ok(std::mem::take(&mut tunnel.damaged))
-    }
-
-    async fn load_driver(&mut self) -> Result<(), MachineError> {
-        self.machine.begin(Job::LoadDriver).map(drop)
-    }
-
-    async fn serve_bypass(&mut self, _listener: OwnedFd, mark: u32, uid: u32) -> Result<(), MachineError> {
-        self.machine.begin(Job::ServeBypass)?.seen.bypasses.push((mark, uid));
-        Ok(())
-    }
-
-    async fn gone(&mut self) {
-        let mut gone = self.machine.gone.subscribe();
-        // The sender lives in `self`, so this does not fail.
-        let _ = gone.wait_for(|gone| *gone).await;
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        if self.mine {
-            self.machine.lock().close();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privileged::{Gone, RouteChange};
     use std::net::Ipv4Addr;
 
     fn spec() -> TunSpec {
@@ -369,7 +294,7 @@ mod tests {
         let machine = Memory::new();
         let mut half = machine.half();
         machine.end();
-        half.gone().await;
+        assert_eq!(half.gone().await, Gone::ForGood);
         assert_eq!(half.open_tun(&spec()).await.unwrap_err(), MachineError::HelperGone);
     }
 }

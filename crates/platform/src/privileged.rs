@@ -9,6 +9,7 @@
 //! the half is dropped, or its process ends, what it made is undone.
 
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
@@ -90,12 +91,6 @@ impl fmt::Debug for Errno {
     }
 }
 
-impl From<std::io::Error> for Errno {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.raw_os_error().unwrap_or(nix::libc::EIO))
-    }
-}
-
 /// Why a job of the privileged half did not happen. Nothing was changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum MachineError {
@@ -132,6 +127,14 @@ pub enum MachineError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// Something went wrong that has no number of the kernel's: its own sentence says what.
+    #[error("cannot {doing}: {reason}")]
+    Failed {
+        /// What was tried.
+        doing: String,
+        /// What happened, to which thing, and what to do.
+        reason: String,
+    },
     /// systemd-resolved, or the bus it is on, refused something.
     #[error("cannot {doing}: {reason}")]
     Resolver {
@@ -141,7 +144,7 @@ pub enum MachineError {
         reason: String,
     },
     /// The helper process is gone.
-    #[error("the privileged helper has ended")]
+    #[error("the privileged helper has ended, and the tunnel with it (its log says why); try again")]
     HelperGone,
     /// The helper did not speak our protocol, or not the same version of it.
     #[error("the privileged helper does not speak this program's protocol: {0}")]
@@ -149,11 +152,25 @@ pub enum MachineError {
 }
 
 impl MachineError {
-    /// A [`MachineError::Kernel`] of an I/O error, or [`MachineError::NotPermitted`] where it says so.
-    pub fn of(doing: impl Into<String>, error: std::io::Error) -> Self {
-        let (doing, errno) = (doing.into(), Errno::from(error));
-        if errno.0 == nix::libc::EPERM { Self::NotPermitted { doing } } else { Self::Kernel { doing, errno } }
+    /// A [`MachineError::Kernel`] of an I/O error, [`MachineError::NotPermitted`] where it says so, or
+    /// [`MachineError::Failed`] where it is a sentence and no number.
+    pub fn of(doing: impl Into<String>, error: impl Into<io::Error>) -> Self {
+        let (doing, error) = (doing.into(), error.into());
+        match error.raw_os_error() {
+            Some(libc::EPERM) => Self::NotPermitted { doing },
+            Some(errno) => Self::Kernel { doing, errno: Errno(errno) },
+            None => Self::Failed { doing, reason: error.to_string() },
+        }
     }
+}
+
+/// How a half ended that [`Privileged::gone`] speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It was lost with its tunnel and is there anew, with no tunnel open.
+    Restarted,
+    /// No job can be done any more.
+    ForGood,
 }
 
 /// The jobs that need rights.
@@ -207,6 +224,8 @@ pub trait Privileged: Send {
     /// [`MachineError`] when the listener is none, or the mark may not be set.
     async fn serve_bypass(&mut self, listener: OwnedFd, mark: u32, uid: u32) -> Result<(), MachineError>;
 
-    /// Completes when this half is gone for good (a helper that ended); never in the process.
-    async fn gone(&mut self);
+    /// Completes when what this half had made was undone without its being asked, because its process
+    /// (a helper) ended: once for each restart, and at once ever after when it is gone for good. Never
+    /// in the process. Dropping the future loses nothing.
+    async fn gone(&mut self) -> Gone;
 }

@@ -1,6 +1,9 @@
 //! The privileged half in another process: the same jobs over a socket.
 #![cfg(target_os = "linux")]
 
+#[path = "support/alone.rs"]
+mod alone;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,11 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hypertap_platform::helper::{Helper, HelperStart, Via, serve, spawn};
+use hypertap_platform::helper::{Helper, HelperStart, Via, Work, keep, serve, spawn};
 use hypertap_platform::memory::{Job, Memory};
 use hypertap_platform::monitor::{LinkEvent, LinkMonitor};
-use hypertap_platform::{MachineError, Offload, Privileged, RouteChange, RouteKind, TunSpec, in_process};
-use nix::sched::{CloneFlags, unshare};
+use hypertap_platform::{
+    Gone, MachineError, Offload, Privileged, RouteChange, RouteKind, TunSpec, in_process, recover,
+};
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 fn spec() -> TunSpec {
@@ -32,14 +38,31 @@ fn spec() -> TunSpec {
 fn serving(machine: &Memory) -> (OwnedFd, JoinHandle<std::io::Result<()>>) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let half = machine.half();
-    let task = async move { serve(theirs.into(), half, std::future::pending()).await };
+    let task = async move { serve(theirs.into(), 0, half, std::future::pending()).await };
     #[expect(clippy::disallowed_methods, reason = "the handle is kept")]
     (ours.into(), tokio::spawn(task))
 }
 
+/// Hands a socket over as the keeper does.
+fn offer(keeper: &UnixStream, socket: &impl AsFd) {
+    hypertap_platform::descriptor::send(keeper.as_fd(), b"h", &[socket.as_fd()]).expect("sent");
+}
+
+/// A socket that a keeper of these helpers would have, and its other end. The keeper ends when it is dropped.
+fn keeper(sockets: &[&OwnedFd]) -> (UnixStream, OwnedFd) {
+    let (keeper, daemon) = UnixStream::pair().expect("a pair");
+    sockets.iter().for_each(|socket| offer(&keeper, socket));
+    (keeper, daemon.into())
+}
+
 async fn helper(machine: &Memory) -> (Helper, JoinHandle<std::io::Result<()>>) {
     let (socket, task) = serving(machine);
-    (Helper::connect(socket).await.expect("it speaks"), task)
+    let (keeper, daemon) = keeper(&[&socket]);
+    drop(socket);
+    let helper = Helper::connect(daemon).await.expect("it speaks");
+    // Nothing that is asked here looks at the keeper.
+    drop(keeper);
+    (helper, task)
 }
 
 #[tokio::test]
@@ -146,30 +169,104 @@ async fn a_shutdown_undoes_first_and_then_shows() {
     let (tell, told) = tokio::sync::oneshot::channel::<()>();
     let half = machine.half();
     let task = async move {
-        serve(theirs.into(), half, async {
+        serve(theirs.into(), 0, half, async {
             let _ = told.await;
         })
         .await
     };
     #[expect(clippy::disallowed_methods, reason = "the handle is kept")]
     let task = tokio::spawn(task);
-    let mut helper = Helper::connect(ours.into()).await.expect("it speaks");
+    let ours = ours.into();
+    let (keeper, daemon) = keeper(&[&ours]);
+    drop(ours);
+    let mut helper = Helper::connect(daemon).await.expect("it speaks");
     helper.open_tun(&spec()).await.expect("opened");
     // Waiting for its end, and dropping the wait, disturbs no job.
     for on in [true, false] {
         tokio::select! {
             biased;
-            () = helper.gone() => panic!("it is there"),
+            _ = helper.gone() => panic!("it is there"),
             () = tokio::task::yield_now() => {}
         }
         helper.capture_dns(on).await.expect("captured");
     }
     tell.send(()).expect("it listens");
-    helper.gone().await;
-    assert_eq!(machine.snapshot().tunnel, None);
-    helper.gone().await;
-    assert_eq!(helper.load_driver().await, Err(MachineError::HelperGone));
     task.await.expect("it ended").expect("well");
+    drop(keeper);
+    assert_eq!(helper.gone().await, Gone::ForGood);
+    assert_eq!(machine.snapshot().tunnel, None);
+    assert_eq!(helper.gone().await, Gone::ForGood);
+    assert_eq!(helper.load_driver().await, Err(MachineError::HelperGone));
+}
+
+#[tokio::test]
+async fn the_keepers_end_is_the_halfs_once_the_helper_has_undone() {
+    let machine = Memory::new();
+    let (socket, task) = serving(&machine);
+    let (keeper, daemon) = keeper(&[&socket]);
+    drop(socket);
+    let mut helper = Helper::connect(daemon).await.expect("it speaks");
+    helper.open_tun(&spec()).await.expect("opened");
+    drop(keeper);
+    assert_eq!(helper.gone().await, Gone::ForGood);
+    assert_eq!(machine.snapshot().tunnel, None);
+    task.await.expect("it ended").expect("well");
+    assert_eq!(helper.open_tun(&spec()).await.expect_err("nobody does it"), MachineError::HelperGone);
+}
+
+/// Plays a helper that is killed when it has been asked something, in the middle of its answer.
+async fn be_cut_off(socket: OwnedFd) {
+    let mut socket = tokio::net::UnixStream::from_std({
+        let socket = UnixStream::from(socket);
+        socket.set_nonblocking(true).expect("ours");
+        socket
+    })
+    .expect("a runtime");
+    let hello = br#"{"hypertap":"helper","protocol":3}"#;
+    socket.write_u32(u32::try_from(hello.len()).expect("short")).await.expect("sent");
+    socket.write_all(hello).await.expect("sent");
+    for _ in 0..2 {
+        let length = socket.read_u32().await.expect("a frame");
+        let mut body = vec![0; usize::try_from(length).expect("short")];
+        socket.read_exact(&mut body).await.expect("a frame");
+    }
+    socket.write_all(&[0, 0, 1]).await.expect("sent");
+}
+
+#[tokio::test]
+async fn a_lost_helper_is_told_once_and_the_next_does_the_jobs() {
+    let machine = Memory::new();
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let (keeper, daemon) = keeper(&[&ours.into()]);
+    #[expect(clippy::disallowed_methods, reason = "the handle is kept")]
+    let first = tokio::spawn(be_cut_off(theirs.into()));
+    let mut helper = Helper::connect(daemon).await.expect("it speaks");
+    let (socket, second) = serving(&machine);
+    offer(&keeper, &socket);
+    drop(socket);
+    assert_eq!(helper.change_routes(&RouteChange::default()).await, Err(MachineError::HelperGone));
+    first.await.expect("it ended");
+    // Nothing is done with the next one before it was said that the tunnel is gone.
+    assert_eq!(helper.open_tun(&spec()).await.expect_err("untold"), MachineError::HelperGone);
+    assert_eq!(helper.gone().await, Gone::Restarted);
+    helper.open_tun(&spec()).await.expect("opened");
+    tokio::select! {
+        biased;
+        _ = helper.gone() => panic!("it was told already"),
+        () = tokio::task::yield_now() => {}
+    }
+
+    // One that is lost while nobody asks, and one that is lost before it greets.
+    second.abort();
+    assert!(second.await.expect_err("aborted").is_cancelled());
+    let (silent, end) = UnixStream::pair().expect("a pair");
+    offer(&keeper, &silent);
+    drop((silent, end));
+    let (socket, _third) = serving(&machine);
+    offer(&keeper, &socket);
+    drop(socket);
+    assert_eq!(helper.gone().await, Gone::Restarted);
+    helper.open_tun(&spec()).await.expect("opened");
 }
 
 #[tokio::test]
@@ -198,7 +295,7 @@ async fn an_answer_that_nobody_waited_for_is_not_the_next_ones() {
 
 #[tokio::test]
 async fn junk_ends_the_helper_and_undoes_what_was_done() {
-    let hello = br#"{"hypertap":"helper","protocol":2}"#;
+    let hello = br#"{"hypertap":"helper","protocol":3}"#;
     let frame = |body: &[u8]| {
         let length = u32::try_from(body.len()).expect("short").to_be_bytes();
         [&length[..], body].concat()
@@ -208,7 +305,7 @@ async fn junk_ends_the_helper_and_undoes_what_was_done() {
         (vec![0; 4], true),
         (vec![0xff; 64], true),
         (frame(b"{}"), true),
-        (frame(br#"{"hypertap":"helper","protocol":3}"#), true),
+        (frame(br#"{"hypertap":"helper","protocol":4}"#), true),
         ([frame(hello), frame(b"{}")].concat(), true),
         ([frame(hello), frame(br#"{"id":1,"job":"fly"}"#)].concat(), true),
         ([frame(hello), frame("[".repeat(100_000).as_bytes())].concat(), true),
@@ -249,7 +346,8 @@ async fn a_helper_of_another_version_is_named() {
     let hello = br#"{"hypertap":"helper","protocol":9}"#;
     theirs.write_all(&u32::try_from(hello.len()).expect("short").to_be_bytes()).expect("sent");
     theirs.write_all(hello).expect("sent");
-    let error = Helper::connect(ours.into()).await.expect_err("another version");
+    let (_keeper, daemon) = keeper(&[&ours.into()]);
+    let error = Helper::connect(daemon).await.expect_err("another version");
     assert!(matches!(&error, MachineError::HelperProtocol(why) if why.contains("version 9")), "{error}");
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     drop(theirs);
@@ -258,13 +356,14 @@ async fn a_helper_of_another_version_is_named() {
 
 // From here on with real processes: this test program is the daemon and the helper too.
 
-/// What `spawn` starts: a script that makes this program play the helper.
+/// What `spawn` starts: a script that makes this program play the helper. The program has threads, which
+/// must leave the keeper's signals to it.
 fn script(folder: &Path) -> PathBuf {
     let program = std::env::current_exe().expect("a program");
     executable(
         folder,
         &format!(
-            "[ \"$1\" = helper ] || exit 1\nHYPERTAP_TEST_STATE=\"$3\" exec '{}' --exact play_the_helper --ignored --nocapture",
+            "[ \"$1\" = helper ] || exit 1\nHYPERTAP_TEST_STATE=\"$3\" \\\nexec env --block-signal=CHLD --block-signal=TERM '{}' --exact play_the_helper --ignored --nocapture",
             program.display()
         ),
     )
@@ -285,16 +384,20 @@ fn executable(folder: &Path, script: &str) -> PathBuf {
 fn play_the_helper() {
     let state = std::env::var("HYPERTAP_TEST_STATE").expect("a folder");
     let socket = std::io::stdin().as_fd().try_clone_to_owned().expect("the socket");
-    runtime().block_on(async {
-        let half = in_process(Path::new(&state)).expect("the right");
-        let mut signal =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
-        serve(socket, half, async move {
-            signal.recv().await;
-        })
-        .await
-        .expect("served");
+    let code = keep(socket, |Work { socket, peer }| {
+        runtime().block_on(async {
+            let mut signal =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
+            recover(Path::new(&state)).await.expect("undone");
+            let half = in_process(Path::new(&state)).expect("the right");
+            let shutdown = async move {
+                signal.recv().await;
+            };
+            serve(socket, peer, half, shutdown).await.expect("served");
+        });
+        0
     });
+    std::process::exit(code.expect("kept").into());
 }
 
 #[test]
@@ -317,17 +420,14 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Runs a test on a thread that is in a new network namespace, which ends with it.
+/// Runs a test in a network namespace of its own.
 fn alone<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("these tests run as root: they make a network namespace");
-        runtime().block_on(async {
+    alone::alone(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(60), test()).await.expect("what was waited for came");
         });
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 /// Links, rules and routes of the namespace, as `ip` prints them.
@@ -377,37 +477,86 @@ fn a_daemon_that_is_killed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_helper_that_is_told_to_end_undoes_and_the_daemon_knows() {
+fn a_helper_that_ends_is_replaced_when_nothing_is_left_of_it() {
     alone(|| async {
         let folder = tempfile::tempdir().expect("a folder");
         let program = script(folder.path());
         let before = dump();
         let starting = spawn(&program, Via::Direct, &folder.path().join("state"), &[]).expect("started");
         let mut helper = starting.connect().await.expect("it speaks");
+        let keeper = child_of_ours(&program);
+        // Lost at once, three times, is not too often yet.
+        for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGABRT] {
+            let tun = helper.open_tun(&spec()).await.expect("opened");
+            let add = vec![("10.9.0.0/16".parse().expect("a net"), RouteKind::Included)];
+            helper.change_routes(&RouteChange { remove: vec![], add }).await.expect("changed");
+            helper.capture_dns(true).await.expect("captured");
+            assert_ne!(dump(), before);
+            end(worker_of(keeper), signal);
+            assert_eq!(helper.gone().await, Gone::Restarted, "{signal}");
+            assert_eq!(dump(), before, "{signal}");
+            drop(tun);
+        }
         helper.open_tun(&spec()).await.expect("opened");
-        let pid = nix::unistd::Pid::from_raw(child_of_ours(&program));
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is ours");
-        helper.gone().await;
+        end(worker_of(keeper), Signal::SIGKILL);
+        assert_eq!(helper.gone().await, Gone::ForGood);
         assert_eq!(dump(), before);
         assert_eq!(helper.close_tun().await, Err(MachineError::HelperGone));
     });
+}
+
+#[test]
+fn a_keeper_that_is_told_to_end_ends_the_helper_first_and_for_good() {
+    alone(|| async {
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let program = script(folder.path());
+            let before = dump();
+            let starting = spawn(&program, Via::Direct, &folder.path().join("state"), &[]).expect("started");
+            let mut helper = starting.connect().await.expect("it speaks");
+            helper.open_tun(&spec()).await.expect("opened");
+            let keeper = child_of_ours(&program);
+            let worker = worker_of(keeper);
+            end(keeper, signal);
+            assert_eq!(helper.gone().await, Gone::ForGood, "{signal}");
+            assert_eq!(dump(), before, "{signal}");
+            assert_eq!(helper.close_tun().await, Err(MachineError::HelperGone));
+            while Path::new(&format!("/proc/{worker}/fd/0")).exists() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+}
+
+fn end(pid: i32, signal: Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it runs");
+}
+
+/// The one process that a keeper has started. (It forks in the thread that is the test.)
+fn worker_of(keeper: i32) -> i32 {
+    let tasks = std::fs::read_dir(format!("/proc/{keeper}/task")).expect("it runs").flatten();
+    let children =
+        tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    children.collect::<String>().trim().parse().expect("it has one helper")
 }
 
 /// The helper that was started with that program: the child of ours with its folder in its environment.
 fn child_of_ours(program: &Path) -> i32 {
     let state = program.with_file_name("state");
     let wanted = format!("HYPERTAP_TEST_STATE={}", state.display());
-    let children = std::fs::read_dir("/proc").expect("proc is there").filter_map(|entry| {
+    let mut children = std::fs::read_dir("/proc").expect("proc is there").filter_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
         environment.split(|byte| *byte == 0).any(|line| line == wanted.as_bytes()).then_some(pid)
     });
-    children.last().expect("it runs")
+    // Its own helper has the same environment, and is younger.
+    children.next().expect("it runs")
 }
 
 #[test]
 fn a_helper_serves_a_bypassing_program() {
     alone(|| async {
+        alone::needs_root();
         let folder = tempfile::tempdir().expect("a folder");
         let starting =
             spawn(&script(folder.path()), Via::Direct, &folder.path().join("state"), &[]).expect("started");

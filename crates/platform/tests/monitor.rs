@@ -1,24 +1,22 @@
 //! Link events, from a real kernel in a network namespace of the test's own.
 #![cfg(target_os = "linux")]
 
+#[path = "support/alone.rs"]
+mod alone;
+
 use std::process::Command;
 use std::time::Duration;
 
 use hypertap_platform::monitor::{DefaultRoute, LinkEvent, LinkMonitor};
-use nix::sched::{CloneFlags, unshare};
 
-/// Runs a test on a thread that is in a new network namespace, which ends with it.
+/// Runs a test in a network namespace of its own.
 fn alone<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("these tests run as root: they make a network namespace");
+    alone::alone(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(60), test()).await.expect("what was waited for came");
         });
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 fn ip(line: &str) {

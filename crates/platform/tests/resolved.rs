@@ -6,50 +6,45 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod support;
+
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hypertap_platform::{MachineError, Privileged, Tun, TunSpec, in_process};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, chown};
+use support::{Service, bus, own_run, run, unpacked, wait};
 
 const USER: u32 = 64_999;
 
 /// A machine with systemd-resolved: what the calling thread is on from now on.
 struct Machine {
     resolvectl: PathBuf,
-    daemons: Vec<Child>,
+    daemons: Vec<Service>,
     _scratch: tempfile::TempDir,
 }
 
 impl Machine {
     fn start() -> Self {
-        let root = package();
+        let root = unpacked("systemd-resolved", "HYPERTAP_TEST_RESOLVED_ROOT");
         let scratch = tempfile::TempDir::new().unwrap();
-        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("this test needs root");
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+        own_run(CloneFlags::CLONE_NEWNET);
         add_line(scratch.path(), "/etc/passwd", &format!("systemd-resolve:x:{USER}:{USER}::/:/bin/false"));
         add_line(scratch.path(), "/etc/group", &format!("systemd-resolve:x:{USER}:"));
-        std::fs::create_dir_all("/run/dbus").unwrap();
         std::fs::create_dir_all("/run/systemd/resolve").unwrap();
         chown("/run/systemd/resolve", Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER))).unwrap();
         run(Command::new("ip").args(["link", "set", "lo", "up"]));
 
         let mut machine =
-            Self { resolvectl: root.join("usr/bin/resolvectl"), daemons: Vec::new(), _scratch: scratch };
-        std::fs::write("/run/bus.conf", BUS).unwrap();
-        let mut bus = Command::new("dbus-daemon");
-        machine.daemons.push(bus.args(["--config-file=/run/bus.conf", "--nofork"]).spawn().unwrap());
-        wait("the bus", || Path::new("/run/dbus/system_bus_socket").exists());
+            Self { resolvectl: root.join("usr/bin/resolvectl"), daemons: vec![bus()], _scratch: scratch };
         let resolved = root.join("lib/systemd/systemd-resolved");
-        machine.daemons.push(Command::new(resolved).spawn().unwrap());
+        machine.daemons.push(Service::start(&mut Command::new(resolved)));
         wait("systemd-resolved", || machine.resolvectl(&["status"]).is_some());
         machine
     }
@@ -65,42 +60,6 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for daemon in &mut self.daemons {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
-}
-
-const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=/run/dbus/system_bus_socket</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
-  </policy>
-</busconfig>"#;
-
-/// The unpacked package of systemd-resolved.
-fn package() -> PathBuf {
-    if let Some(root) = std::env::var_os("HYPERTAP_TEST_RESOLVED_ROOT") {
-        return root.into();
-    }
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("systemd-resolved");
-    let root = directory.join("root");
-    if !root.join("lib/systemd/systemd-resolved").exists() {
-        std::fs::create_dir_all(&directory).unwrap();
-        run(Command::new("apt-get").args(["download", "systemd-resolved"]).current_dir(&directory));
-        let unpack = "dpkg -x systemd-resolved_*.deb unpacking && mv unpacking root";
-        run(Command::new("sh").args(["-c", unpack]).current_dir(&directory));
-    }
-    root
-}
-
 /// Mounts a copy of a file over it, with one line more.
 fn add_line(scratch: &Path, path: &str, line: &str) {
     let copy = scratch.join(Path::new(path).file_name().unwrap());
@@ -108,19 +67,6 @@ fn add_line(scratch: &Path, path: &str, line: &str) {
     std::fs::write(&copy, format!("{text}{line}\n")).unwrap();
     let none: Option<&str> = None;
     mount(Some(&copy), path, none, MsFlags::MS_BIND, none).unwrap();
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn wait(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < end, "waited for {what} for 10 s");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn rules() -> String {

@@ -1,20 +1,23 @@
 //! Login sessions, told by a real logind: elogind, which is systemd-logind made to run without
 //! systemd. It runs on a bus, in a `/run`, in a control group and on a seat without screens of its
 //! own, so the machine's sessions are not touched. Needs root, dbus-daemon, and elogind's files:
-//! those of `HYPERTAP_TEST_ELOGIND_ROOT`, else Debian's packages, which are fetched and unpacked,
+//! those of `HYPERTAP_TEST_ELOGIND_ROOT`, else Debian's package, which is fetched and unpacked,
 //! not installed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod support;
+
 use std::os::fd::OwnedFd as Descriptor;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hypertap_platform::session::{SessionEvent, SessionWatch};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
+use support::{Service, TIME, bus, own_run, unpacked};
 use zbus::wire::OwnedFd;
 use zbus::{Connection, OwnedObjectPath};
 
@@ -26,10 +29,7 @@ const THIRD: u32 = 3;
 /// Runs a test on a thread with a `/run` of its own.
 fn alone<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNS).expect("this test needs root");
-        let none: Option<&str> = None;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+        own_run(CloneFlags::empty());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(60), test()).await.expect("what was waited for came");
@@ -46,7 +46,7 @@ type Created = (String, OwnedObjectPath, String, OwnedFd, u32, String, u32, bool
 /// A bus with a logind on it.
 struct Logind {
     bus: Connection,
-    children: Vec<Child>,
+    children: Vec<Service>,
     group: PathBuf,
     /// Processes for sessions to be of, as elogind numbers them.
     leaders: Vec<u32>,
@@ -61,7 +61,7 @@ struct Login {
 
 impl Logind {
     async fn start() -> Self {
-        let root = packages();
+        let root = unpacked("elogind", "HYPERTAP_TEST_ELOGIND_ROOT");
         let mut children = vec![bus()];
         mount_groups();
         let group = Path::new("/run/group").join(format!("hypertap-test-{}", children[0].id()));
@@ -76,11 +76,10 @@ impl Logind {
         elogind.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec "$@""#]).arg(&group);
         elogind.args(["unshare", "-m", "-C", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c", script]);
         elogind.arg(root.join("lib/elogind/elogind")).env("LD_LIBRARY_PATH", root.join("lib/elogind"));
-        let elogind = elogind.spawn().unwrap();
-        children.push(elogind);
+        children.push(Service::start(&mut elogind));
         let bus = Connection::system().await.unwrap();
         let mut logind = Self { bus, children, group, leaders: Vec::new(), logins: 0 };
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + TIME;
         while logind.call("ListSeats", &()).await.is_err() {
             assert!(Instant::now() < end, "elogind does not start");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -113,9 +112,8 @@ impl Logind {
 
 impl Drop for Logind {
     fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            let _ = child.kill();
-            let _ = child.wait();
+        while let Some(child) = self.children.pop() {
+            drop(child);
         }
         // The processes of a namespace whose first one was killed take a moment to end.
         let end = Instant::now() + Duration::from_secs(5);
@@ -129,52 +127,11 @@ impl Drop for Logind {
     }
 }
 
-const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=/run/dbus/system_bus_socket</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
-  </policy>
-</busconfig>"#;
-
-fn bus() -> Child {
-    std::fs::create_dir_all("/run/dbus").unwrap();
-    std::fs::write("/run/bus.conf", BUS).unwrap();
-    let bus = Command::new("dbus-daemon").args(["--config-file=/run/bus.conf", "--nofork"]).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(10);
-    while !Path::new("/run/dbus/system_bus_socket").exists() {
-        assert!(Instant::now() < end, "the bus does not start");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    bus
-}
-
 /// Shows the machine's control groups (version 2) at `/run/group`.
 fn mount_groups() {
     std::fs::create_dir("/run/group").unwrap();
     let none: Option<&str> = None;
     mount(none, "/run/group", Some("cgroup2"), MsFlags::empty(), none).unwrap();
-}
-
-/// The unpacked packages of elogind.
-fn packages() -> PathBuf {
-    static ONCE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    if let Some(root) = std::env::var_os("HYPERTAP_TEST_ELOGIND_ROOT") {
-        return root.into();
-    }
-    let _guard = ONCE.lock();
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("elogind");
-    let root = directory.join("root");
-    if !root.exists() {
-        std::fs::create_dir_all(&directory).unwrap();
-        let fetch = "apt-get download elogind && dpkg -x elogind_*.deb unpacking && mv unpacking root";
-        let output = Command::new("sh").args(["-c", fetch]).current_dir(&directory).output().unwrap();
-        assert!(output.status.success(), "cannot fetch elogind: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    root
 }
 
 /// Fails if anything happens in the time in which logind tells all about another login and logout.
@@ -295,9 +252,7 @@ fn a_wait_that_was_given_up_loses_nothing() {
 fn without_a_bus_or_a_logind_there_is_nothing_to_watch() {
     alone(|| async {
         assert!(SessionWatch::new(OURS).await.is_none());
-        let mut bus = bus();
+        let _bus = bus();
         assert!(SessionWatch::new(OURS).await.is_none());
-        bus.kill().unwrap();
-        bus.wait().unwrap();
     });
 }

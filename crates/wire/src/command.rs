@@ -4,20 +4,14 @@
 //! that command's turn: [`Request::parse`] finds the verb, [`StartFields::parse`] and
 //! [`parse_routes`] its arguments.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod start;
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
+pub use self::start::{DataPlane, MAX_MTU, MIN_MTU, MIN_MTU_IPV6, StartFields, is_interface_name};
 use crate::event::Refusal;
 use crate::route::{RouteKind, parse_route};
-
-/// The smallest MTU a tunnel can have, in bytes (RFC 791).
-pub const MIN_MTU: u32 = 68;
-/// The largest, in bytes: what a UDP datagram over IPv4 holds.
-pub const MAX_MTU: u32 = 65_507;
-/// The smallest MTU that carries IPv6, in bytes (RFC 8200).
-pub const MIN_MTU_IPV6: u32 = 1280;
 
 /// The class of a refusal for bad values, as the program's exit code for usage.
 pub const CODE_USAGE: u8 = 2;
@@ -187,129 +181,6 @@ impl Request {
     }
 }
 
-/// How packets travel between the program and the daemon.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DataPlane {
-    /// One packet a UDP datagram on loopback.
-    #[default]
-    Udp,
-    /// One packet a message of a Unix `SOCK_SEQPACKET` socket.
-    Unix,
-    /// A Unix stream, each packet after its length (u16, big-endian).
-    Stream,
-    /// The TUN's own descriptor, handed over the Unix command socket.
-    Fd,
-}
-
-impl DataPlane {
-    const NAMES: [(&str, Self); 4] =
-        [("udp", Self::Udp), ("unix", Self::Unix), ("stream", Self::Stream), ("fd", Self::Fd)];
-
-    /// The data plane of a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, plane)| *plane)
-    }
-}
-
-/// The arguments of `start`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartFields {
-    /// The interface's address.
-    pub ipv4: Ipv4Addr,
-    /// Its IPv6 address.
-    pub ipv6: Option<Ipv6Addr>,
-    /// Its MTU in bytes.
-    pub mtu: Option<u32>,
-    /// Its exact name.
-    pub name: Option<String>,
-    /// How packets travel.
-    pub data_plane: DataPlane,
-    /// Where packets go over UDP, instead of the daemon's setting.
-    pub receive_port: Option<u16>,
-    /// For [`DataPlane::Fd`]: leave the virtio-net header on.
-    pub offload: bool,
-    /// Stop the tunnel when the machine's default route goes away or moves.
-    pub follow_default_route: bool,
-}
-
-fn bad(field: &str, value: &Value, wanted: &str) -> Refusal {
-    Refusal::with_code(format!("{field} is {value}, wanted {wanted}"), CODE_USAGE)
-}
-
-fn optional<T>(
-    fields: &Map<String, Value>,
-    name: &str,
-    wanted: &str,
-    read: impl Fn(&Value) -> Option<T>,
-) -> Result<Option<T>, Refusal> {
-    match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => read(value).map(Some).ok_or_else(|| bad(name, value, wanted)),
-    }
-}
-
-fn read_ipv4(value: &Value) -> Option<Ipv4Addr> {
-    let text = value.as_str()?;
-    let address: Ipv4Addr = text.strip_suffix("/32").unwrap_or(text).parse().ok()?;
-    (!address.is_unspecified() && !address.is_broadcast() && !address.is_multicast()).then_some(address)
-}
-
-fn read_ipv6(value: &Value) -> Option<Ipv6Addr> {
-    let text = value.as_str()?;
-    let address: Ipv6Addr = text.strip_suffix("/128").unwrap_or(text).parse().ok()?;
-    (!address.is_unspecified() && !address.is_multicast() && !address.is_loopback()).then_some(address)
-}
-
-fn read_name(value: &Value) -> Option<String> {
-    let name = value.as_str()?;
-    is_interface_name(name).then(|| name.to_owned())
-}
-
-/// Whether the kernel would take `name` for an interface, as it stands: 1 to 15 bytes without
-/// `/`, `:`, white space or control characters, not `.` or `..`, and no `%`, which it would expand.
-pub fn is_interface_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%');
-    (1..=15).contains(&name.len()) && name != "." && name != ".." && name.chars().all(plain)
-}
-
-impl StartFields {
-    /// Reads the arguments of a `start` command; unknown ones are ignored.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    pub fn parse(fields: &Map<String, Value>) -> Result<Self, Refusal> {
-        let wanted = "an address \"a.b.c.d\" or \"a.b.c.d/32\" that a host can have";
-        let ipv4 = match optional(fields, "myIPv4Address", wanted, read_ipv4) {
-            Ok(Some(address)) => address,
-            Err(refusal) if fields.get("myIPv4Address") != Some(&Value::from("")) => return Err(refusal),
-            _ => return Err(Refusal::fixed("No value provided for myIPv4Address")),
-        };
-        let wanted = "an address like \"fd00::1\" or \"fd00::1/128\" that a host can have";
-        let ipv6 = optional(fields, "myIPv6Address", wanted, read_ipv6)?;
-        let least = if ipv6.is_some() { MIN_MTU_IPV6 } else { MIN_MTU };
-        let mtu = optional(fields, "mtu", &format!("a number from {least} to {MAX_MTU}"), |value| {
-            u32::try_from(value.as_u64()?).ok().filter(|mtu| (least..=MAX_MTU).contains(mtu))
-        })?;
-        let wanted = "an interface name: 1 to 15 characters without '/', ':', '%' or blanks";
-        Ok(Self {
-            ipv4,
-            ipv6,
-            mtu,
-            name: optional(fields, "name", wanted, read_name)?,
-            data_plane: optional(fields, "dataPlane", "\"udp\", \"unix\", \"stream\" or \"fd\"", |value| {
-                DataPlane::from_name(value.as_str()?)
-            })?
-            .unwrap_or_default(),
-            receive_port: optional(fields, "receivePort", "a port from 1 to 65535", |value| {
-                u16::try_from(value.as_u64()?).ok().filter(|port| *port != 0)
-            })?,
-            offload: optional(fields, "offload", "true or false", Value::as_bool)?.unwrap_or(false),
-            follow_default_route: optional(fields, "followDefaultRoute", "true or false", Value::as_bool)?
-                .unwrap_or(false),
-        })
-    }
-}
-
 /// Reads the `routes` of a route command; all of them, or none.
 ///
 /// # Errors
@@ -340,10 +211,6 @@ mod tests {
 
     fn fields(text: &str) -> Map<String, Value> {
         serde_json::from_str(text).expect("an object")
-    }
-
-    fn start(text: &str) -> Result<StartFields, String> {
-        StartFields::parse(&fields(text)).map_err(|refusal| refusal.text)
     }
 
     #[test]
@@ -384,49 +251,6 @@ mod tests {
     }
 
     #[test]
-    fn start_needs_an_address_a_host_can_have() {
-        let missing = "No value provided for myIPv4Address";
-        for text in ["{}", r#"{"myIPv4Address":null}"#, r#"{"myIPv4Address":""}"#] {
-            assert_eq!(start(text), Err(missing.to_owned()), "{text}");
-        }
-        for good in ["5.5.5.5", "5.5.5.5/32"] {
-            let got = start(&format!(r#"{{"myIPv4Address":"{good}"}}"#)).expect(good);
-            assert_eq!((got.ipv4, got.data_plane), (Ipv4Addr::new(5, 5, 5, 5), DataPlane::Udp));
-        }
-        for bad in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "5.5.5.5/24", "5.5.5", "::1", " 5.5.5.5"] {
-            let error = start(&format!(r#"{{"myIPv4Address":"{bad}"}}"#)).expect_err(bad);
-            assert!(error.contains(bad) && error.contains("myIPv4Address"), "{error}");
-        }
-    }
-
-    #[test]
-    fn start_checks_each_addition() {
-        let cases = [
-            (r#""mtu":67"#, "mtu"),
-            (r#""mtu":65508"#, "mtu"),
-            (r#""mtu":1500.5"#, "mtu"),
-            (r#""mtu":1279,"myIPv6Address":"fd00::1""#, "1280"),
-            (r#""name":"a/b""#, "name"),
-            (r#""name":"h%d""#, "name"),
-            (r#""name":"sixteen-bytes-xx""#, "name"),
-            (r#""dataPlane":"tcp""#, "dataPlane"),
-            (r#""receivePort":0"#, "receivePort"),
-            (r#""receivePort":65536"#, "receivePort"),
-            (r#""myIPv6Address":"::""#, "myIPv6Address"),
-            (r#""offload":1"#, "offload"),
-        ];
-        for (addition, named) in cases {
-            let error = start(&format!(r#"{{"myIPv4Address":"5.5.5.5",{addition}}}"#)).expect_err(addition);
-            assert!(error.contains(named), "{addition}: {error}");
-        }
-        let all = r#"{"myIPv4Address":"5.5.5.5","myIPv6Address":"fd00::1/128","mtu":65507,"name":"t0",
-            "dataPlane":"fd","receivePort":9,"offload":true,"followDefaultRoute":true,"other":1}"#;
-        let got = start(all).expect("all good");
-        assert_eq!(got.mtu, Some(65507));
-        assert_eq!((got.data_plane, got.receive_port, got.offload), (DataPlane::Fd, Some(9), true));
-    }
-
-    #[test]
     fn routes_are_read_whole_or_not_at_all() {
         let parse = |text: &str| parse_routes(&fields(text), RouteKind::Included).map_err(|r| r.text);
         let none = Err("No included routes were provided".to_owned());
@@ -459,13 +283,6 @@ mod tests {
             if let Ok(request) = Request::parse(&line) {
                 let _ = StartFields::parse(&request.fields);
                 let _ = parse_routes(&request.fields, RouteKind::Included);
-            }
-        }
-
-        #[test]
-        fn accepted_names_are_names_the_kernel_takes(name: String) {
-            if is_interface_name(&name) {
-                prop_assert!(name.len() <= 15 && !name.contains(['/', ':', '%']) && !name.contains(char::is_whitespace));
             }
         }
     }

@@ -191,6 +191,10 @@ impl Refusal {
     }
 }
 
+/// The longest text of a refusal on the wire, in bytes. What a peer sent is told back in it, and may
+/// have been as long as a line.
+const MAX_TEXT: usize = 4096;
+
 /// The line of a reply, without the end: `{"ok":true,…}` or `{"ok":false,"error":…}`, and last
 /// the request's `id` where it had one.
 pub fn reply_line(outcome: Result<Map<String, Value>, Refusal>, id: Option<Value>) -> String {
@@ -202,12 +206,23 @@ pub fn reply_line(outcome: Result<Map<String, Value>, Refusal>, id: Option<Value
         }
         Err(refusal) => {
             object.insert("ok".into(), false.into());
-            object.insert("error".into(), refusal.text.into());
+            object.insert("error".into(), shortened(refusal.text).into());
             object.extend(refusal.code.map(|code| ("code".into(), code.into())));
         }
     }
     object.extend(id.map(|id| ("id".into(), id)));
     Value::Object(object).to_string()
+}
+
+/// A text of at most [`MAX_TEXT`] bytes; an ellipsis stands for what was cut off.
+fn shortened(mut text: String) -> String {
+    const ELLIPSIS: &str = "…";
+    if text.len() > MAX_TEXT {
+        let boundary = (0..=MAX_TEXT - ELLIPSIS.len()).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(boundary.unwrap_or(0));
+        text.push_str(ELLIPSIS);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -244,5 +259,25 @@ mod tests {
             reply_line(Err(Refusal::with_code("no", 3)), Some(json!("a"))),
             r#"{"ok":false,"error":"no","code":3,"id":"a"}"#
         );
+    }
+
+    #[test]
+    fn a_text_that_tells_back_too_much_is_cut_between_two_characters() {
+        let told = |length: usize| {
+            let text = format!("An invalid route was provided - {}", "é".repeat(length));
+            let reply: Value =
+                serde_json::from_str(&reply_line(Err(Refusal::fixed(&text)), None)).expect("JSON");
+            let told = reply["error"].as_str().expect("a text").to_owned();
+            (told == text, told)
+        };
+        assert!(told(2032).0, "4096 bytes are told whole");
+        for length in [2033, 2034, 500_000] {
+            let (whole, text) = told(length);
+            assert!(!whole && text.len() > MAX_TEXT - 4 && text.len() <= MAX_TEXT, "{length}");
+            assert!(
+                text.starts_with("An invalid route was provided - éé") && text.ends_with("é…"),
+                "{length}"
+            );
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Lines of the command plane: bytes in any cut, one line at a time out.
 //!
 //! A line ends with `\n` or `\r\n`. What C programs and terminals add around it (NULs, carriage
-//! returns, blanks) is stripped, and lines of nothing else are skipped. The decoder holds at most
-//! one unfinished line and the bytes of the last push; it knows no clock, so the caller watches
-//! [`LineDecoder::is_pending`] for the time limit.
+//! returns, blanks) is stripped, and lines of nothing else are skipped. NULs and carriage returns
+//! right after a line's end are still that line's (a C string sent with its NUL ends so); any other
+//! byte begins the next line. The decoder holds at most one unfinished line and the bytes of the last
+//! push; it knows no clock, so the caller watches [`LineDecoder::begun`] for the time limit.
 
 /// The longest line, in bytes without its end.
 pub const MAX_LINE: usize = 1 << 20;
@@ -21,6 +22,10 @@ pub struct LineDecoder {
     start: usize,
     /// Up to where `buffer` is known to hold no line end.
     searched: usize,
+    /// How many lines have ended, the skipped ones included.
+    ended: u64,
+    /// Whether the next line has begun, if only with padding that is gone from `buffer`.
+    has_begun: bool,
 }
 
 fn is_padding(byte: u8) -> bool {
@@ -62,39 +67,62 @@ impl LineDecoder {
         let from = self.start;
         self.start = end + 1;
         self.searched = self.start;
+        self.end_line();
         Ok(Some(&self.buffer[from..from + kept]))
     }
 
-    /// Whether a line has begun and not ended.
-    pub fn is_pending(&self) -> bool {
-        !self.pending().is_empty()
+    /// Which line has begun and not ended, counted from the connection's first; `None` between lines.
+    /// To be asked when [`Self::next_line`] yields nothing.
+    pub fn begun(&self) -> Option<u64> {
+        self.has_begun.then_some(self.ended)
     }
 
-    /// The bytes of the line that has begun and not ended.
+    /// The bytes of the line that has begun and not ended, without the padding before it.
+    /// To be asked when [`Self::next_line`] yields nothing.
     pub fn pending(&self) -> &[u8] {
-        let held = &self.buffer[self.start..];
-        let padding = held.iter().take_while(|&&b| is_padding(b)).count();
-        &held[padding..]
+        &self.buffer[self.start..]
     }
 
-    /// Moves the start of the next line past line ends and padding before it.
+    /// Moves `start` to the first byte of a line that is no padding.
     fn skip_padding(&mut self) {
-        while self.buffer.get(self.start).is_some_and(|&b| is_padding(b)) {
+        while let Some(&byte) = self.buffer.get(self.start) {
+            match byte {
+                b'\n' => self.end_line(),
+                0 | b'\r' if !self.has_begun && self.ended > 0 => {}
+                _ => self.has_begun = true,
+            }
+            if !is_padding(byte) {
+                break;
+            }
             self.start += 1;
         }
         self.searched = self.searched.max(self.start);
     }
+
+    fn end_line(&mut self) {
+        self.ended += 1;
+        self.has_begun = false;
+    }
 }
 
-/// Whether a first line is an HTTP request, as a browser that was tricked into calling us sends.
-///
-/// An unfinished one counts too, as soon as it shows a method and a target (RFC 9112, section 3).
-pub fn is_http_request(line: &[u8]) -> bool {
+/// Whether a first line is a browser's, which a page may have tricked into calling us: an HTTP
+/// request, or the TLS of an `https` one. Of an unfinished line too, as soon as it shows.
+pub fn is_browsers(first_line: &[u8]) -> bool {
+    is_http_request(first_line) || is_tls(first_line)
+}
+
+/// Whether a line begins as an HTTP request does, with a method and a target (RFC 9112, section 3).
+fn is_http_request(line: &[u8]) -> bool {
     let mut words = line.splitn(3, |&b| b == b' ');
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return false };
     let token = !method.is_empty() && method.len() <= 24 && method.iter().all(u8::is_ascii_uppercase);
     let path = target.starts_with(b"/") || target.starts_with(b"*") || target.starts_with(b"http");
     token && (path || words.next().is_some_and(|version| version.starts_with(b"HTTP/")))
+}
+
+/// Whether bytes begin as TLS does: a record of type handshake (22), version 3.x (RFC 8446, section 5.1).
+fn is_tls(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[22, 3])
 }
 
 #[cfg(test)]
@@ -119,15 +147,36 @@ mod tests {
         assert_eq!(got, [&b"a"[..], b"b", b"c", b"d", b"e", b"f g"]);
     }
 
-    #[test]
-    fn padding_alone_is_no_pending_line() {
+    fn begun_after(bytes: &[u8]) -> Option<u64> {
         let mut decoder = LineDecoder::new();
-        decoder.push(b"a\n\0\r ");
-        assert_eq!(decoder.next_line(), Ok(Some(&b"a"[..])));
-        assert_eq!(decoder.next_line(), Ok(None));
-        assert!(!decoder.is_pending());
-        decoder.push(b"x");
-        assert!(decoder.is_pending());
+        lines(&mut decoder, &[bytes]);
+        decoder.begun()
+    }
+
+    #[test]
+    fn a_line_begins_with_its_first_byte_padding_included() {
+        for first in [&b"x"[..], b" ", b"\t", b"\0", b"\r", b"  \0x", b"\0\0"] {
+            assert_eq!(begun_after(first), Some(0), "{first:?}");
+        }
+        for second in [&b"a\nx"[..], b"a\n ", b"a\n\0\r\0 ", b" \n ", b"\n\t"] {
+            assert_eq!(begun_after(second), Some(1), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn what_c_programs_send_after_a_line_begins_none() {
+        for whole in [&b""[..], b"a\n", b"a\0\r\n", b"a\n\0", b"a\r\n\0\0", b"\n\0", b"  \r\n"] {
+            assert_eq!(begun_after(whole), None, "{whole:?}");
+        }
+    }
+
+    #[test]
+    fn each_line_has_its_own_number_those_of_blanks_too() {
+        let mut decoder = LineDecoder::new();
+        for (bytes, begun) in [(&b" "[..], 0), (b" ", 0), (b"\n ", 1), (b"a", 1), (b"\n\n\0\na", 4)] {
+            lines(&mut decoder, &[bytes]);
+            assert_eq!(decoder.begun(), Some(begun), "{bytes:?}");
+        }
     }
 
     #[test]
@@ -153,14 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn http_requests_are_known() {
+    fn browsers_are_known() {
         for http in
             ["POST / HTTP/1.1", "GET /x", "OPTIONS * HTTP/1.1", "CONNECT a:1 HTTP/1.1", "PRI * HTTP/2.0"]
         {
-            assert!(is_http_request(http.as_bytes()), "{http}");
+            assert!(is_browsers(http.as_bytes()), "{http}");
         }
-        for other in ["{\"cmd\":\"status\"}", "hello", "", "start now", "START NOW", "POST"] {
-            assert!(!is_http_request(other.as_bytes()), "{other}");
+        assert!(is_browsers(b"\x16\x03\x01\x02\0\x01") && is_browsers(b"\x16\x03"));
+        for other in
+            ["{\"cmd\":\"status\"}", "hello", "", "start now", "START NOW", "POST", "\x16", "\x03\x16"]
+        {
+            assert!(!is_browsers(other.as_bytes()), "{other}");
         }
     }
 

@@ -33,18 +33,19 @@ impl RouteChange {
 
 /// Reads "addr" (a host route) or "addr/prefix", IPv4 or IPv6, and masks the host bits.
 ///
-/// `None` when it is neither. White space, zone indices, and IPv4 addresses in any but the
-/// dotted form of four decimal numbers are refused.
+/// `None` when it is neither. White space, zone indices, signs, leading zeros, and IPv4 addresses in
+/// any but the dotted form of four decimal numbers are refused.
 pub fn parse_route(text: &str) -> Option<IpNet> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(IpNet::from(address));
     }
     let (address, prefix) = text.split_once('/')?;
-    if prefix.is_empty() || prefix.len() > 3 || !prefix.bytes().all(|b| b.is_ascii_digit()) {
+    let length: u8 = prefix.parse().ok()?;
+    // What parses may still have a sign or leading zeros.
+    if length.to_string() != prefix {
         return None;
     }
-    let net = IpNet::new(address.parse().ok()?, prefix.parse().ok()?).ok()?;
-    Some(net.trunc())
+    Some(IpNet::new(address.parse().ok()?, length).ok()?.trunc())
 }
 
 /// Writes a route the way [`parse_route`] reads it: a host route without its prefix.
@@ -80,6 +81,11 @@ mod tests {
             "10.0.0.0/33",
             "10.0.0.0/-1",
             "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/00",
+            "fd00::/064",
+            "/8",
+            "/+8",
             "10.0.0.0/8/8",
             "10.0.0.0 /8",
             " 10.0.0.0/8",

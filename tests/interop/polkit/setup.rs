@@ -4,9 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{Mutex, PoisonError};
 
 use hypertap_tests::daemon::binary;
+use hypertap_tests::debian::unpacked;
 use hypertap_tests::eventually;
 use hypertap_tests::machine::{replace_file, run, scratch};
 use hypertap_tests::namespaces::needs_root;
@@ -14,24 +14,13 @@ use hypertap_tests::namespaces::needs_root;
 /// Where the action in `packaging/` says that the program is.
 pub const PROGRAM: &str = "/usr/local/bin/hypertap";
 
+/// Where packages keep their rules; polkitd's own has it.
+const RULES: &str = "/usr/share/polkit-1/rules.d";
+
 /// The unpacked packages. To be called outside, where there is a network.
 pub fn packages() -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("polkit");
-    let root = folder.join("root");
-    if !root.exists() {
-        fs::create_dir_all(&folder).expect("the target folder is ours");
-        let names = "polkitd pkexec libpolkit-gobject-1-0 libpolkit-agent-1-0 libduktape207";
-        let script = format!(
-            "rm -rf *.deb unpacking && apt-get download {names} && mkdir unpacking \
-             && for deb in *.deb; do dpkg -x $deb unpacking || exit; done && mv unpacking root"
-        );
-        let output = Command::new("sh").args(["-c", &script]).current_dir(&folder).output().expect("a shell");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cannot fetch Debian's polkit: {said}");
-    }
-    root
+    let names = ["polkitd", "pkexec", "libpolkit-gobject-1-0", "libpolkit-agent-1-0", "libduktape207"];
+    unpacked(env!("CARGO_TARGET_TMPDIR"), "polkit", &names)
 }
 
 /// A system bus, which starts polkitd.
@@ -83,15 +72,24 @@ fn install(packages: &Path, rule: &str) {
     put("share/polkit-1/actions/org.hypertap.helper.policy", &read(&action), 0o644);
     // As the package's installation script does it.
     put("bin/pkexec", &read(&packages.join("usr/bin/pkexec")), 0o4755);
+    // The machine's own one is of no use to an ordinary user's tests: there its owner is not root.
+    let launcher = "lib/dbus-1.0/dbus-daemon-launch-helper";
+    put(launcher, &read(&Path::new("/usr").join(launcher)), 0o4755);
     put("local/bin/hypertap", b"", 0o755);
-    put("share/polkit-1/rules.d/10-test.rules", rule.as_bytes(), 0o644);
     let layers = format!("lowerdir={}:{}:/usr", ours.display(), packages.join("usr").display());
     run("mount", &["-t", "overlay", "-o", &layers, "overlay", "/usr"]);
     run("mount", &["--bind".as_ref(), binary().as_os_str(), PROGRAM.as_ref()]);
-    if Path::new("/etc/polkit-1").exists() {
-        // The machine's own rules are for its own administrator's business.
-        run("mount", &["-t", "tmpfs", "tmpfs", "/etc/polkit-1"]);
+    // The machine's own rules are its own administrator's business, and may be closed to us.
+    for folder in ["/etc/polkit-1", RULES] {
+        if Path::new(folder).exists() {
+            run("mount", &["-t", "tmpfs", "-o", "mode=755", "tmpfs", folder]);
+        }
     }
+    // pkexec goes to root's home, which is closed to the tests of an ordinary user.
+    if fs::read_dir("/root").is_err() {
+        run("mount", &["-t", "tmpfs", "tmpfs", "/root"]);
+    }
+    fs::write(Path::new(RULES).join("10-test.rules"), rule).expect("the folder is ours");
     let users = fs::read_to_string("/etc/passwd").expect("a machine has users");
     if !users.lines().any(|line| line.starts_with("polkitd:")) {
         replace_file("/etc/passwd", &format!("{users}polkitd:x:996:996::/:/usr/sbin/nologin\n"));

@@ -1,9 +1,10 @@
 //! What a process of another user, or in another place, does in a system test: one small thing a
 //! run, said on the command line, with the outcome printed a line each.
 
+use std::collections::VecDeque;
 use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -52,6 +53,8 @@ fn act(words: &[&str]) -> Outcome {
             converse(stream, sent);
             Ok(())
         }
+        ["tcp-crowd", address, count] => crowd(|| TcpStream::connect(address), count.parse()?),
+        ["unix-crowd", path, count] => crowd(|| UnixStream::connect(path), count.parse()?),
         ["unix-count", path] => {
             let mut stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(TIME))?;
@@ -100,6 +103,21 @@ fn converse(mut stream: impl Read + Write, sent: &str) {
         }
     }
     println!("end");
+}
+
+/// Connects so many times without a pause, and holds what it can of it until it is killed.
+fn crowd<S>(connect: impl Fn() -> io::Result<S>, count: usize) -> Outcome {
+    let mut held = VecDeque::new();
+    for number in 1..=count {
+        held.push_back(connect()?);
+        held.drain(..held.len().saturating_sub(500));
+        if number == 200 {
+            println!("begun");
+        }
+    }
+    println!("{count} connected");
+    thread::sleep(TIME);
+    Ok(())
 }
 
 /// Sends a datagram so many times.

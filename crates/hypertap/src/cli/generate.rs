@@ -35,10 +35,13 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
     let mut command = Cli::command();
-    command.build();
     match args.what {
-        What::Man => man(&command, "hypertap", &args.folder)?,
+        What::Man => {
+            command.build();
+            man(&command, "hypertap", &args.folder)?;
+        }
         What::Completions => {
+            let mut command = shown(&command);
             for shell in Shell::value_variants() {
                 clap_complete::generate_to(*shell, &mut command, "hypertap", &args.folder)
                     .with_context(|| format!("cannot write the completions for {shell}"))?;
@@ -46,6 +49,21 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What completions are made of: the command without what is hidden. clap leaves that out of the
+/// help, but not out of completions.
+fn shown(command: &Command) -> Command {
+    let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let subcommands = command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    let mut rest = Command::new(command.get_name().to_owned());
+    if let Some(about) = command.get_about() {
+        rest = rest.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        rest = rest.version(version.to_owned());
+    }
+    rest.args(arguments.cloned()).subcommands(subcommands.map(shown))
 }
 
 /// Writes the page of a command and those of its subcommands.

@@ -1,11 +1,11 @@
 //! `hypertap helper`: the privileged half in a process of its own.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use hypertap_platform::helper::serve;
+use hypertap_platform::helper::{Work, keep, serve};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
@@ -16,7 +16,8 @@ use crate::tunnel::startup::in_process;
 /// Serves the socket that it has as standard input, and nothing else: it makes and removes the
 /// interface, its addresses, routes, rules and DNS capture. `hypertap tunnel --user` starts it, and
 /// so does pkexec for the `loadConfig` command of an ordinary user's daemon. When its other end goes
-/// away, or on SIGTERM, it undoes what it did and ends.
+/// away, or on SIGTERM, it undoes what it did and ends. The work is done by a child process; when that
+/// is lost, another undoes what it left, and takes its place.
 #[derive(Args, Clone, Debug)]
 pub struct HelperArgs {
     /// Where the journal is kept [default: /run/hypertap]
@@ -49,27 +50,42 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
         Some(directory) => directory.clone(),
         None => hypertap_platform::default_state_dir(),
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
-    let served = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-        // A terminal's Ctrl-C goes to the daemon too, whose end ends this.
-        let _interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-        let _hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
-        hypertap_platform::recover(&state_dir).await?;
-        let half = in_process(&state_dir)?;
-        let shutdown = async move {
-            terminate.recv().await;
-        };
-        serve(socket, half, shutdown).await.map_err(|error| {
-            let exit =
-                if error.kind() == std::io::ErrorKind::InvalidData { Exit::Protocol } else { Exit::Other };
-            Failure::new(exit, error)
-        })
+    let code = keep(socket, |work| match work_until_told(work, &state_dir) {
+        Ok(()) => 0,
+        Err(failure) => {
+            failure.report();
+            failure.exit as u8
+        }
     });
     for path in &args.remove {
         // The daemon has removed what it could.
         let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
     }
-    served
+    match code.context("cannot keep a helper")? {
+        0 => Ok(()),
+        // The process that failed has said why.
+        code => std::process::exit(code.into()),
+    }
+}
+
+/// A helper's whole life: undoes what an earlier one left, then does what it is asked to, then undoes that.
+fn work_until_told(work: Work, state_dir: &Path) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        // A terminal's Ctrl-C goes to the daemon too, whose end ends this.
+        let _interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let _hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
+        hypertap_platform::recover(state_dir).await?;
+        let half = in_process(state_dir)?;
+        let shutdown = async move {
+            terminate.recv().await;
+        };
+        serve(work.socket, work.peer, half, shutdown).await.map_err(|error| {
+            let exit =
+                if error.kind() == std::io::ErrorKind::InvalidData { Exit::Protocol } else { Exit::Other };
+            Failure::new(exit, error)
+        })
+    })
 }

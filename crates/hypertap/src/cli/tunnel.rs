@@ -41,15 +41,15 @@ pub enum OnDisconnect {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = PROTOCOL)]
 pub struct TunnelArgs {
-    /// Where commands are taken over TCP
+    /// Where commands are taken over TCP; only from programs of this machine, whatever the address
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5500", help_heading = "Sockets")]
     pub command: SocketAddr,
 
-    /// Where packets from the program arrive over UDP, and where those to it come from
+    /// Where packets from the program arrive over UDP, and where those to it come from; a loopback address
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5501", help_heading = "Sockets")]
     pub data: SocketAddr,
 
-    /// The UDP port, at the same address, that packets for the program are sent to
+    /// The UDP port, at the same address, that packets for the program are sent to; another than --data's
     #[arg(long, value_name = "PORT", default_value_t = 5502, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Sockets")]
     pub receive_port: u16,
 
@@ -65,7 +65,7 @@ pub struct TunnelArgs {
     #[arg(long, value_parser = interface_name, help_heading = "Interface")]
     pub name: Option<String>,
 
-    /// The interface's MTU in bytes, unless `start` says one
+    /// The interface's MTU in bytes, unless `start` says one; below 1280 it carries IPv4 only
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(i64::from(MIN_MTU)..=i64::from(MAX_MTU)), help_heading = "Interface")]
     pub mtu: u32,
 

@@ -7,9 +7,12 @@
 //!
 //! A plane that cannot go on says why, once, and then waits to be stopped.
 
-mod connected;
+mod connection;
+mod door;
 mod guard;
+mod incoming;
 mod inject;
+mod meeting;
 pub(crate) mod stats;
 mod udp;
 
@@ -28,10 +31,12 @@ use hypertap_wire::framing::FRAME_HEADER;
 use hypertap_wire::packet::Tally;
 use tokio::sync::mpsc;
 
-use self::connected::{ConnectedSink, Door, Framing};
+use self::connection::Framing;
+use self::door::Door;
 use self::guard::Answers;
 pub(crate) use self::guard::{PeerGuard, Verdict};
 use self::inject::Injector;
+use self::meeting::ConnectedSink;
 use self::stats::Stats;
 use self::udp::UdpSink;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hypertap_wire::packet::{DropCause, Tally};
 use serde::Serialize;
 
-/// Counters of both directions, for the whole life of the daemon.
+/// Counters of both directions, from one `start` to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     /// Packets that the machine routed into the interface.

@@ -1,8 +1,11 @@
 //! Who is connected, who owns the tunnel, and what each is told.
 //!
 //! One client owns the tunnel: the one on TCP, or else the first on the Unix socket that sends a
-//! changing command. The others may look. A client's replies and events go through one bounded
-//! queue, so an event never splits a reply and the order is that of their causes.
+//! changing command. The others may look. A client's replies and events go through one queue, so an
+//! event never splits a reply and the order is that of their causes.
+//!
+//! What waits for a client is bounded in bytes: events are short, a full queue takes no more of them,
+//! and a client's next request is not even read before the reply to the last one is written.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -11,7 +14,7 @@ use hypertap_wire::event::{Event, Refusal, reply_line};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
-/// How many lines may wait for a client that does not read.
+/// How many lines may wait for a client that does not read: events, and among them one reply.
 pub const OUTGOING: usize = 256;
 
 /// Who a client is, for as long as the daemon runs.
@@ -33,25 +36,34 @@ pub struct Outgoing {
     pub line: String,
     /// What goes with it.
     pub descriptor: Option<OwnedFd>,
+    /// For a reply: what completes when this line is dropped, written or not.
+    _settled: Option<oneshot::Sender<()>>,
+}
+
+impl Outgoing {
+    /// A line that nobody waits for.
+    pub fn new(line: String) -> Self {
+        Self { line, descriptor: None, _settled: None }
+    }
 }
 
 /// What a request succeeds with.
 pub type Fields = Map<String, Value>;
 
-/// The right to answer one request. Its place in the client's queue is reserved already; the
-/// client's next request is read when this is gone.
+/// The right to answer one request. Its place in the client's queue is reserved already.
 #[derive(Debug)]
 pub struct Answer {
     place: mpsc::OwnedPermit<Outgoing>,
     id: Option<Value>,
-    _done: oneshot::Sender<()>,
+    settled: oneshot::Sender<()>,
 }
 
 impl Answer {
-    /// An answer into a reserved place, and what completes once it is given.
+    /// An answer into a reserved place, and what completes (with an error) once it is written to the
+    /// client, or never will be.
     pub fn new(place: mpsc::OwnedPermit<Outgoing>, id: Option<Value>) -> (Self, oneshot::Receiver<()>) {
-        let (done, answered) = oneshot::channel();
-        (Self { place, id, _done: done }, answered)
+        let (settled, written) = oneshot::channel();
+        (Self { place, id, settled }, written)
     }
 
     /// Answers.
@@ -61,7 +73,8 @@ impl Answer {
 
     /// Answers, and hands a descriptor over.
     pub fn send_with(self, outcome: Result<Fields, Refusal>, descriptor: Option<OwnedFd>) {
-        self.place.send(Outgoing { line: reply_line(outcome, self.id), descriptor });
+        let line = reply_line(outcome, self.id);
+        self.place.send(Outgoing { line, descriptor, _settled: Some(self.settled) });
     }
 }
 
@@ -109,10 +122,16 @@ impl Clients {
         *self.owner.get_or_insert(id) == id
     }
 
-    /// Forgets a client, and says whether it was the owner.
-    pub fn remove(&mut self, id: ClientId) -> bool {
-        self.connected.remove(&id);
+    /// Takes the tunnel from a client that sends no more, and says whether it had it. The client is
+    /// still told what happens, for it may have ended no more than its own side.
+    pub fn disown(&mut self, id: ClientId) -> bool {
         self.owner.take_if(|owner| *owner == id).is_some()
+    }
+
+    /// Forgets a client: its queue ends after what is in it.
+    pub fn remove(&mut self, id: ClientId) {
+        self.disown(id);
+        self.connected.remove(&id);
     }
 
     /// Over what a client speaks.
@@ -135,7 +154,7 @@ impl Clients {
     /// Tells one client. One that has let its queue fill up misses the event.
     pub fn tell(&self, id: ClientId, event: Event) {
         let Some(client) = self.connected.get(&id) else { return };
-        if client.out.try_send(Outgoing { line: event.to_line(), descriptor: None }).is_err() {
+        if client.out.try_send(Outgoing::new(event.to_line())).is_err() {
             tracing::debug!(client = id, event = event.name(), "client does not read; event dropped");
         }
     }
@@ -149,6 +168,8 @@ impl Clients {
 
 #[cfg(test)]
 mod tests {
+    use hypertap_wire::event::StopReason;
+
     use super::*;
 
     fn queue() -> mpsc::Sender<Outgoing> {
@@ -170,9 +191,45 @@ mod tests {
         let mut clients = Clients::default();
         let [one, two] = [(); 2].map(|()| clients.admit(Transport::Unix, 0, queue()).expect("let in"));
         assert!(clients.may_change(two) && !clients.may_change(one));
-        assert!(!clients.remove(one) && clients.remove(two));
+        assert!(!clients.disown(one) && clients.disown(two));
         let three = clients.admit(Transport::Tcp, 0, queue()).expect("nobody owns");
         assert!(clients.may_change(three));
+    }
+
+    #[test]
+    fn a_tcp_client_is_refused_while_a_unix_one_owns() {
+        let mut clients = Clients::default();
+        let unix = clients.admit(Transport::Unix, 0, queue()).expect("let in");
+        assert!(clients.may_change(unix));
+        let refused = clients.admit(Transport::Tcp, 0, queue()).expect_err("the tunnel is taken");
+        assert_eq!(refused, Refusal::fixed("Another client is already connected"));
+        clients.remove(unix);
+        clients.admit(Transport::Tcp, 0, queue()).expect("nobody owns");
+    }
+
+    #[test]
+    fn a_client_that_sends_no_more_is_told_what_its_end_brings_about() {
+        let mut clients = Clients::default();
+        let (out, mut queue) = mpsc::channel(2);
+        let client = clients.admit(Transport::Tcp, 0, out).expect("let in");
+        assert!(clients.disown(client));
+        clients.tell_all(Event::TunnelStopped(StopReason::StoppedByUser));
+        clients.remove(client);
+        clients.tell_all(Event::VpnPending);
+        let told: Vec<_> =
+            std::iter::from_fn(|| queue.blocking_recv()).map(|outgoing| outgoing.line).collect();
+        assert_eq!(told, [Event::TunnelStopped(StopReason::StoppedByUser).to_line()]);
+    }
+
+    #[test]
+    fn a_reply_is_settled_when_it_is_written_and_not_when_it_is_queued() {
+        let (out, mut queue) = mpsc::channel(1);
+        let (answer, mut written) = Answer::new(out.try_reserve_owned().expect("it is empty"), None);
+        answer.send(Ok(Fields::new()));
+        let queued = queue.try_recv().expect("the reply");
+        assert_eq!(written.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        drop(queued);
+        assert_eq!(written.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 
     #[test]

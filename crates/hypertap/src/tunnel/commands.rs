@@ -3,45 +3,54 @@
 use std::os::fd::OwnedFd;
 
 use hypertap_platform::helper::{self, HelperStart, Via};
-use hypertap_platform::process::effective_uid;
-use hypertap_platform::rights;
-use hypertap_wire::command::{DataPlane, Request, StartFields, Verb, parse_routes};
+use hypertap_platform::{MachineError, lookup, rights};
+use hypertap_wire::command::{Request, Verb, parse_routes};
 use hypertap_wire::event::{Event, Refusal, Status, StopReason};
 use hypertap_wire::route::{RouteKind, format_route};
 use serde_json::json;
-use std::sync::Arc;
-use tokio::time::timeout;
 
-use super::clients::{Answer, ClientId, Fields, Transport};
-use super::controller::{Controller, START_TIME};
-use super::live::{Followed, Live, PlaneContext, refusal, spec};
-use super::{desktop, supersede};
+use super::clients::{Answer, ClientId, Fields};
+use super::controller::Controller;
+use super::desktop;
+use super::front::Unfinished;
+use super::live::refusal;
+use crate::cli::install::{Removal, Remover, Root};
 use crate::exit::Exit;
-use crate::plane::stats::Stats;
 
 /// The fields of a `status` reply.
 pub fn status_fields(status: Status) -> Fields {
     one("status", status.name())
 }
 
-fn one(name: &str, value: impl Into<serde_json::Value>) -> Fields {
+/// One field of a reply.
+pub fn one(name: &str, value: impl Into<serde_json::Value>) -> Fields {
     Fields::from_iter([(name.to_owned(), value.into())])
 }
 
-/// Where the program connects for packets, if it is a path.
-fn data_path(live: &Live) -> Fields {
-    live.data_path().map(|path| one("dataPath", path.display().to_string())).unwrap_or_default()
-}
+/// Why a command failed, and for what reason the tunnel stops, if it does.
+pub type Failed = (Refusal, Option<StopReason>);
 
 fn no_tunnel() -> Refusal {
     Refusal::with_code("the tunnel is not started; send start first", Exit::Other as u8)
 }
 
-fn no_right() -> Refusal {
+/// The refusal where no interface can be made.
+pub fn no_right() -> Refusal {
     Refusal::with_code(
         "not permitted to create interfaces; send loadConfig to ask for the right, or run hypertap as root",
         Exit::Right as u8,
     )
+}
+
+/// What came of a job that changes the tunnel.
+fn as_wished(done: Result<Result<(), MachineError>, Unfinished>, doing: &str) -> Result<(), Failed> {
+    match done {
+        Ok(outcome) => outcome.map_err(|error| (refusal(&error), None)),
+        Err(unfinished) => {
+            let follows = "the tunnel goes down, as nobody knows what became of it; send start again";
+            Err((unfinished.refusal(doing, follows), Some(unfinished.reason())))
+        }
+    }
 }
 
 impl Controller {
@@ -64,7 +73,7 @@ impl Controller {
         match request.verb {
             Verb::Start => self.start(client, &request.fields, answer).await,
             Verb::Stop | Verb::Shutdown => {
-                self.stop_and_answer(answer, Ok(Fields::new())).await;
+                self.stop_and_answer(answer).await;
                 self.ending = request.verb == Verb::Shutdown;
             }
             Verb::Uninstall => self.uninstall(answer).await,
@@ -78,11 +87,11 @@ impl Controller {
             | Verb::AddExcludedRoutes
             | Verb::RemoveExcludedRoutes => {
                 let outcome = self.change_routes(&request).await;
-                answer.send(outcome);
+                self.answer_change(answer, outcome).await;
             }
             Verb::TurnOnDns | Verb::TurnOffDns => {
                 let outcome = self.capture_dns(request.verb == Verb::TurnOnDns).await;
-                answer.send(outcome);
+                self.answer_change(answer, outcome).await;
             }
             Verb::Supersede => self.supersede(client, &request, answer).await,
             Verb::Bypass => {
@@ -129,125 +138,60 @@ impl Controller {
             let parsed = address.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
                 Refusal::with_code(format!("address is {address}, wanted an IP address"), Exit::Usage as u8)
             })?;
-            let included = self.live.as_ref().is_some_and(|live| live.routes.is_included(parsed));
-            fields.insert("inTunnel".into(), included.into());
+            let leads_in = match &self.live {
+                Some(live) => lookup::leads_to(parsed, live.index),
+                None => Ok(false),
+            };
+            let leads_in = leads_in.map_err(|error| {
+                let text = format!("cannot ask the kernel where {parsed} leads: {error}");
+                Refusal::with_code(text, Exit::Other as u8)
+            })?;
+            fields.insert("inTunnel".into(), leads_in.into());
         }
         Ok(fields)
     }
 
-    async fn start(&mut self, client: ClientId, fields: &Fields, answer: Answer) {
-        if let Some(live) = &self.live {
-            answer.send(Ok(data_path(live)));
-            return self.front.tell(Event::TunnelStarted);
-        }
-        match self.open(client, fields).await {
-            Ok((reply, descriptor)) => {
-                answer.send_with(Ok(reply), descriptor);
-                self.front.tell(Event::TunnelStarted);
-            }
-            Err((refusal, reason)) => {
-                answer.send(Err(refusal));
-                if let Some(reason) = reason {
-                    self.front.tell(Event::TunnelStopped(reason));
-                }
-                // What takes its time over the making may take it over the removal; nobody waits for that.
-                if reason == Some(StopReason::TimedOut) {
-                    self.close_half().await;
-                }
-            }
-        }
-    }
-
-    /// Makes interface and data plane. What comes with the reply, or the refusal and, where
-    /// something had been begun, the reason to tell.
-    async fn open(
-        &mut self,
-        client: ClientId,
-        fields: &Fields,
-    ) -> Result<(Fields, Option<OwnedFd>), (Refusal, Option<StopReason>)> {
-        let fields = StartFields::parse(fields).map_err(|refusal| (refusal, None))?;
-        let tcp = self.front.clients.transport(client) == Some(Transport::Tcp);
-        if fields.data_plane == DataPlane::Fd && tcp {
-            let text = "the fd data plane hands a descriptor over: send start over the Unix socket";
-            return Err((Refusal::with_code(text, Exit::Usage as u8), None));
-        }
-        if self.half.is_none() {
-            return Err((no_right(), None));
-        }
-        let spec = spec(&self.settings, &fields);
-        let tun = self.open_tun(&spec).await?;
-        self.monitor.watch(Some((tun.index, tun.footprint)));
-        self.stats = Arc::new(Stats::default());
-        let context = PlaneContext {
-            settings: &self.settings,
-            data: &self.data,
-            guard: self.guard.clone(),
-            stats: self.stats.clone(),
-            ended: self.plane_ended.clone(),
-        };
-        let (mut live, descriptor) = match Live::new(tun, &spec, &fields, context) {
-            Ok(made) => made,
-            Err(refusal) => {
-                self.close_half().await;
-                return Err((refusal, Some(StopReason::TunnelFailed)));
-            }
-        };
-        if fields.follow_default_route {
-            live.follows = Some(Followed::new(self.monitor.default_route()));
-        }
-        let reply = data_path(&live);
-        self.live = Some(live);
-        Ok((reply, descriptor))
-    }
-
-    /// Has the half make the interface in the time that `start` has, taking it over first where
-    /// another instance has it and the settings say so.
-    async fn open_tun(
-        &mut self,
-        spec: &hypertap_platform::TunSpec,
-    ) -> Result<hypertap_platform::Tun, (Refusal, Option<StopReason>)> {
-        let Some(half) = &mut self.half else { return Err((no_right(), None)) };
-        let (settings, mut spec) = (&self.settings, spec.clone());
-        let open = async {
-            if settings.replace {
-                let name = spec.name.get_or_insert_with(|| "hypertap0".to_owned()).clone();
-                supersede::take_over(settings, &name).await;
-            }
-            half.open_tun(&spec).await
-        };
-        match self.front.while_serving(Status::Connecting, timeout(START_TIME, open)).await {
-            Ok(Ok(tun)) => Ok(tun),
-            Ok(Err(error)) => Err((refusal(&error), Some(StopReason::InvalidVpn))),
-            Err(_) => {
-                let text = "the interface was not there within 10 s; see the log, then try again";
-                Err((Refusal::with_code(text, Exit::Other as u8), Some(StopReason::TimedOut)))
-            }
-        }
-    }
-
-    async fn change_routes(&mut self, request: &Request) -> Result<Fields, Refusal> {
+    async fn change_routes(&mut self, request: &Request) -> Result<(), Failed> {
         let (Some((kind, adds)), Some(half), Some(live)) =
             (request.verb.route_change(), &mut self.half, &mut self.live)
         else {
-            return Err(no_tunnel());
+            return Err((no_tunnel(), None));
         };
-        let nets = parse_routes(&request.fields, kind)?;
+        let nets = parse_routes(&request.fields, kind).map_err(|refusal| (refusal, None))?;
         let change =
             if adds { live.routes.plan_add(kind, &nets) } else { live.routes.plan_remove(kind, &nets) };
         if !change.is_empty() {
-            half.change_routes(&change).await.map_err(|error| refusal(&error))?;
+            let done = self.front.wait_for(Status::Connected, half.change_routes(&change)).await;
+            as_wished(done, "changing the routes")?;
             live.routes.apply(&change);
         }
-        Ok(Fields::new())
+        Ok(())
     }
 
-    async fn capture_dns(&mut self, on: bool) -> Result<Fields, Refusal> {
-        let (Some(half), Some(live)) = (&mut self.half, &mut self.live) else { return Err(no_tunnel()) };
+    async fn capture_dns(&mut self, on: bool) -> Result<(), Failed> {
+        let (Some(half), Some(live)) = (&mut self.half, &mut self.live) else {
+            return Err((no_tunnel(), None));
+        };
         if live.captures_dns != on {
-            half.capture_dns(on).await.map_err(|error| refusal(&error))?;
+            let done = self.front.wait_for(Status::Connected, half.capture_dns(on)).await;
+            as_wished(done, "changing the DNS capture")?;
             live.captures_dns = on;
         }
-        Ok(Fields::new())
+        Ok(())
+    }
+
+    /// Answers a change of the tunnel. One whose outcome nobody knows takes the tunnel down: then it is
+    /// known again what is in force.
+    async fn answer_change(&mut self, answer: Answer, outcome: Result<(), Failed>) {
+        match outcome {
+            Ok(()) => answer.send(Ok(Fields::new())),
+            Err((refusal, reason)) => {
+                answer.send(Err(refusal));
+                if let Some(reason) = reason {
+                    self.stop(reason).await;
+                }
+            }
+        }
     }
 
     /// Answers at once; the outcome is an event, later where a person has to be asked.
@@ -289,11 +233,15 @@ impl Controller {
     }
 
     async fn load_extension(&mut self, answer: Answer) {
+        let status = self.status();
         if self.driver_event() != Event::ExtensionApproved
             && let Some(half) = &mut self.half
-            && let Err(error) = half.load_driver().await
         {
-            tracing::warn!(%error, "the TUN driver cannot be loaded");
+            match self.front.wait_for(status, half.load_driver()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the TUN driver cannot be loaded"),
+                Err(why) => tracing::warn!(?why, "loading the TUN driver is not waited for"),
+            }
         }
         answer.send(Ok(Fields::new()));
         let event = self.driver_event();
@@ -301,43 +249,33 @@ impl Controller {
     }
 
     /// Takes the tunnel down; the reply goes before the event.
-    async fn stop_and_answer(&mut self, answer: Answer, outcome: Result<Fields, Refusal>) {
+    async fn stop_and_answer(&mut self, answer: Answer) {
         let stopped = self.take_down().await.is_some();
-        answer.send(outcome);
+        answer.send(Ok(Fields::new()));
         if stopped {
             self.front.tell(Event::TunnelStopped(StopReason::StoppedByUser));
         }
     }
 
+    /// Answers first, while it can still refuse; what it removes may be the service that it runs as.
     async fn uninstall(&mut self, answer: Answer) {
-        let outcome = crate::cli::install::remove_installed().map(|_| Fields::new()).map_err(|failure| {
-            let text = format!("cannot uninstall: {:#}", failure.error);
-            Refusal::with_code(text, failure.exit as u8)
-        });
-        if outcome.is_err() {
-            return answer.send(outcome);
+        let removal = match Removal::plan(Root::machine()) {
+            Ok(removal) => removal,
+            Err(failure) => {
+                let text = format!("cannot uninstall: {:#}", failure.error);
+                return answer.send(Err(Refusal::with_code(text, failure.exit as u8)));
+            }
+        };
+        answer.send(Ok(Fields::new()));
+        self.stop(StopReason::StoppedByUser).await;
+        // On another thread: this one still has the reply to write.
+        let removing = tokio::task::spawn_blocking(|| removal.carry_out(Remover::Daemon));
+        match self.front.while_serving(Status::Disconnected, removing).await {
+            Ok(Ok(removed)) => tracing::info!(things = removed.len(), "uninstalled"),
+            Ok(Err(failure)) => tracing::error!(error = format!("{:#}", failure.error), "cannot uninstall"),
+            Err(error) => tracing::error!(%error, "cannot uninstall"),
         }
-        self.stop_and_answer(answer, outcome).await;
         self.ending = true;
-    }
-
-    /// Another instance asks for the interface.
-    async fn supersede(&mut self, client: ClientId, request: &Request, answer: Answer) {
-        let by_unix = self.front.clients.transport(client) == Some(Transport::Unix);
-        let uid = self.front.clients.uid(client).filter(|_| by_unix);
-        if !uid.is_some_and(|uid| uid == 0 || uid == effective_uid()) {
-            let text =
-                "only an instance of root or of the same user may take an interface over, by the Unix socket";
-            return answer.send(Err(Refusal::with_code(text, Exit::Right as u8)));
-        }
-        let wanted = request.fields.get("name").and_then(serde_json::Value::as_str);
-        if self.live.as_ref().is_some_and(|live| Some(live.name.as_str()) == wanted) {
-            self.stop(StopReason::Superseded).await;
-            answer.send(Ok(Fields::new()));
-        } else {
-            let text = format!("this instance has no interface named {}", wanted.unwrap_or_default());
-            answer.send(Err(Refusal::with_code(text, Exit::Other as u8)));
-        }
     }
 
     /// Serves the sockets of a program that `hypertap bypass` started.
@@ -348,8 +286,13 @@ impl Controller {
             return Err(Refusal::with_code(text, Exit::Usage as u8));
         };
         let uid = self.front.clients.uid(client).ok_or_else(no_right)?;
+        let status = self.status();
         let half = self.half.as_mut().ok_or_else(no_right)?;
-        half.serve_bypass(listener, self.settings.bypass_mark, uid).await.map_err(|error| refusal(&error))?;
+        let serve = half.serve_bypass(listener, self.settings.bypass_mark, uid);
+        match self.front.wait_for(status, serve).await {
+            Ok(outcome) => outcome.map_err(|error| refusal(&error))?,
+            Err(unfinished) => return Err(unfinished.refusal("taking the program on", "try again")),
+        }
         Ok(Fields::new())
     }
 }

@@ -1,50 +1,31 @@
 //! The tunnel's life: one task that owns the interface and decides everything.
 //!
 //! Clients' requests, the kernel's news, the data plane's end and the signals arrive here one at a
-//! time. While a long job is under way (making or removing the interface) the task goes on
-//! answering what needs no answer from the job, and sets the rest aside in its order.
+//! time. While the privileged half is at a job, which may take long, [`Front`] goes on answering what
+//! needs no answer from the job, and sets the rest aside in its order.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use hypertap_platform::helper::{Helper, HelperStart};
 use hypertap_platform::monitor::{LinkEvent, LinkMonitor};
 use hypertap_platform::process::effective_uid;
 use hypertap_platform::rights::{Driver, driver};
 use hypertap_platform::session::{SessionEvent, SessionWatch, is_user_service};
-use hypertap_platform::{MachineError, Privileged};
-use hypertap_wire::command::Verb;
+use hypertap_platform::{Gone, MachineError, Privileged};
 use hypertap_wire::event::{Event, Status, StopReason};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 
-use super::clients::{ClientId, Clients, Transport};
+use super::clients::{ClientId, Transport};
+use super::front::{Front, JOB_TIME};
 use super::guard::Guard;
-use super::history::History;
 use super::live::Live;
 use super::session::Ask;
-use super::signals::Signals;
 use super::startup::Settings;
 use crate::cli::tunnel::OnDisconnect;
 use crate::plane::PlaneEnd;
 use crate::plane::stats::Stats;
-
-/// How long making the interface may take.
-pub const START_TIME: Duration = Duration::from_secs(10);
-/// How long removing it may take before the daemon goes on without knowing.
-const CLOSE_TIME: Duration = Duration::from_secs(10);
-
-/// What clients see: the requests, who sent them, and what they are told.
-pub struct Front {
-    pub(super) asks: mpsc::Receiver<Ask>,
-    pub(super) clients: Clients,
-    pub(super) history: History,
-    /// Requests that wait for a long job to end.
-    set_aside: VecDeque<Ask>,
-}
 
 /// The task's state.
 pub struct Controller {
@@ -63,9 +44,8 @@ pub struct Controller {
     pub(super) approvals: mpsc::Sender<Result<Helper, HelperStart>>,
     pub(super) asking: Option<tokio::task::JoinHandle<()>>,
     pub(super) monitor: LinkMonitor,
-    plane_ends: mpsc::Receiver<PlaneEnd>,
+    pub(super) plane_ends: mpsc::Receiver<PlaneEnd>,
     approved: mpsc::Receiver<Result<Helper, HelperStart>>,
-    signals: Signals,
     /// The login sessions of the user whose service this is, if it is one's and there is a logind.
     sessions: Option<SessionWatch>,
     pub(super) ending: bool,
@@ -85,37 +65,11 @@ enum News {
     Ask(Box<Ask>),
     Link(LinkEvent),
     PlaneEnd(PlaneEnd),
-    HalfGone,
+    HalfGone(Gone),
     Approval(Box<Result<Helper, HelperStart>>),
     ReassertDue,
     Session(SessionEvent),
     Signal,
-}
-
-impl Front {
-    /// Tells every client, and remembers.
-    pub fn tell(&mut self, event: Event) {
-        tracing::info!(event = event.name(), reason = event.reason().map(StopReason::name), "event");
-        self.history.enter(SystemTime::now(), event);
-        self.clients.tell_all(event);
-    }
-
-    /// Runs a long job to its end and answers meanwhile what the job does not touch.
-    pub(super) async fn while_serving<T>(&mut self, status: Status, job: impl Future<Output = T>) -> T {
-        tokio::pin!(job);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut job => return done,
-                Some(ask) = self.asks.recv() => match ask {
-                    Ask::Request { request, answer, .. } if request.verb == Verb::Status => {
-                        answer.send(Ok(super::commands::status_fields(status)));
-                    }
-                    other => self.set_aside.push_back(other),
-                },
-            }
-        }
-    }
 }
 
 impl Controller {
@@ -132,14 +86,8 @@ impl Controller {
         let sessions = if is_user_service() { SessionWatch::new(effective_uid()).await } else { None };
         Ok(Self {
             guard: Arc::new(Guard::new(Arc::clone(&settings.allowed), data.local_addr()?)),
-            front: Front {
-                asks,
-                clients: Clients::default(),
-                history: History::default(),
-                set_aside: VecDeque::new(),
-            },
+            front: Front::new(asks)?,
             monitor: LinkMonitor::new().await?,
-            signals: Signals::new()?,
             sessions,
             stats: Arc::new(Stats::default()),
             settings,
@@ -165,7 +113,7 @@ impl Controller {
                 News::Ask(ask) => self.on_ask(*ask).await,
                 News::Link(event) => self.on_link(event).await,
                 News::PlaneEnd(end) => self.on_plane_end(end).await,
-                News::HalfGone => self.on_half_gone().await,
+                News::HalfGone(gone) => self.on_half_gone(gone).await,
                 News::Approval(outcome) => self.on_approval(*outcome),
                 News::ReassertDue => self.reassert().await,
                 News::Session(event) => self.on_session(event).await,
@@ -180,9 +128,6 @@ impl Controller {
 
     /// Waits for the next thing that happens. Cancel-safe parts only, so nothing is lost between turns.
     async fn next(&mut self) -> News {
-        if let Some(ask) = self.front.set_aside.pop_front() {
-            return News::Ask(Box::new(ask));
-        }
         loop {
             let half_gone = async {
                 match &mut self.half {
@@ -204,11 +149,10 @@ impl Controller {
                 }
             };
             return tokio::select! {
-                Some(ask) = self.front.asks.recv() => News::Ask(Box::new(ask)),
+                ask = self.front.next() => ask.map_or(News::Signal, |ask| News::Ask(Box::new(ask))),
                 Some(end) = self.plane_ends.recv() => News::PlaneEnd(end),
                 Some(outcome) = self.approved.recv() => News::Approval(Box::new(outcome)),
-                () = half_gone => News::HalfGone,
-                () = self.signals.recv() => News::Signal,
+                gone = half_gone => News::HalfGone(gone),
                 () = reassert_due => News::ReassertDue,
                 event = session => News::Session(event),
                 event = self.monitor.next() => match event {
@@ -234,15 +178,15 @@ impl Controller {
                 let taken = admitted.send(outcome).is_ok();
                 match client {
                     Some(client) if taken => self.greet(client, transport),
-                    Some(client) => _ = self.front.clients.remove(client),
+                    Some(client) => self.front.clients.remove(client),
                     None => {}
                 }
             }
             Ask::Gone { client, counts } => {
-                let owned = self.front.clients.remove(client);
-                if owned && counts {
+                if self.front.clients.disown(client) && counts {
                     self.on_owner_gone().await;
                 }
+                self.front.clients.remove(client);
             }
             Ask::Request { client, request, descriptor, answer } => {
                 self.on_request(client, *request, descriptor, answer).await;
@@ -313,14 +257,14 @@ impl Controller {
         let mut live = self.live.take()?;
         self.monitor.watch(None);
         live.stop();
-        while self.plane_ends.try_recv().is_ok() {}
         Some(self.close_half().await)
     }
 
     /// Has the privileged half undo what it made.
     pub(super) async fn close_half(&mut self) -> TakenDown {
         let Some(half) = &mut self.half else { return TakenDown::ByHalfsEnd };
-        let close = timeout(CLOSE_TIME, half.close_tun());
+        // Not cut short by a signal: this is what that would ask for.
+        let close = timeout(JOB_TIME, half.close_tun());
         match self.front.while_serving(Status::Disconnecting, close).await {
             Ok(Ok(())) => {}
             Ok(Err(MachineError::HelperGone)) => return TakenDown::ByHalfsEnd,

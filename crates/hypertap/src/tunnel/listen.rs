@@ -1,19 +1,19 @@
 //! The doors: who is let in to the command plane at all.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hypertap_platform::peer::{Allowed, tcp_peer, unix_peer};
-use hypertap_wire::event::{Refusal, reply_line};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 
 use super::connection::Connection;
 use super::session::{self, Ask};
+use super::strangers::Strangers;
 
-/// How many connections are served at once, those included that are being turned away.
+/// How many connections of permitted users are served at once.
 const MAX_SESSIONS: usize = 64;
 /// How long is waited when the process has run out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -24,13 +24,20 @@ pub struct Door {
     asks: mpsc::Sender<Ask>,
     drain: watch::Receiver<bool>,
     allowed: Arc<Allowed>,
-    sessions: Arc<Mutex<JoinSet<()>>>,
+    callers: Arc<Mutex<Callers>>,
+}
+
+/// Who has come in by any of the doors.
+#[derive(Debug, Default)]
+struct Callers {
+    sessions: JoinSet<()>,
+    strangers: Strangers,
 }
 
 impl Door {
     /// A door to the controller behind `asks`.
     pub fn new(asks: mpsc::Sender<Ask>, drain: watch::Receiver<bool>, allowed: Arc<Allowed>) -> Self {
-        Self { asks, drain, allowed, sessions: Arc::default() }
+        Self { asks, drain, allowed, callers: Arc::default() }
     }
 
     /// Lets TCP clients in, for ever.
@@ -39,7 +46,7 @@ impl Door {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let uid = tcp_uid(&stream);
-                    self.enter(Connection::Tcp(stream), uid).await;
+                    self.enter(Connection::Tcp(stream), &uid);
                 }
                 Err(error) => exhausted(&error).await,
             }
@@ -52,7 +59,7 @@ impl Door {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let uid = unix_uid(&stream);
-                    self.enter(Connection::Unix(stream), uid).await;
+                    self.enter(Connection::Unix(stream), &uid);
                 }
                 Err(error) => exhausted(&error).await,
             }
@@ -60,29 +67,23 @@ impl Door {
     }
 
     /// Starts a session for a connection of a permitted user; turns away any other.
-    async fn enter(&self, connection: Connection, uid: io::Result<Option<u32>>) {
-        let mut sessions = self.sessions.lock().await;
+    fn enter(&self, connection: Connection, uid: &io::Result<Option<u32>>) {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Callers { sessions, strangers } = &mut *callers;
+        let permitted = uid.as_ref().ok().copied().flatten().filter(|uid| self.allowed.permits(*uid));
+        let Some(uid) = permitted else { return strangers.turn_away(connection, uid) };
         while sessions.try_join_next().is_some() {}
-        if sessions.len() >= MAX_SESSIONS {
+        if sessions.len() < MAX_SESSIONS {
+            sessions.spawn(session::serve(connection, uid, self.asks.clone(), self.drain.clone()));
+        } else {
             tracing::debug!(limit = MAX_SESSIONS, "too many connections; one was closed");
-            return;
-        }
-        match uid {
-            Ok(Some(uid)) if self.allowed.permits(uid) => {
-                sessions.spawn(session::serve(connection, uid, self.asks.clone(), self.drain.clone()));
-            }
-            refused => {
-                tracing::warn!(uid = ?refused, "a connection was not permitted");
-                let line = reply_line(Err(Refusal::fixed("not permitted")), None);
-                sessions.spawn(async move { connection.turn_away(&line).await });
-            }
         }
     }
 
-    /// Completes when every session has ended.
+    /// Completes when every session has ended. To be called when nobody is let in any more.
     pub async fn sessions_end(self) {
-        let mut sessions = self.sessions.lock().await;
-        while sessions.join_next().await.is_some() {}
+        let mut callers = std::mem::take(&mut *self.callers.lock().unwrap_or_else(PoisonError::into_inner));
+        while callers.sessions.join_next().await.is_some() {}
     }
 }
 

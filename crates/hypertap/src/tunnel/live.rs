@@ -40,10 +40,22 @@ pub struct Live {
     pub reasserted: Option<Instant>,
     /// Carries packets; `None` where the program holds the device itself.
     plane: Option<Plane>,
-    /// The socket file of a data plane that has one.
-    data_path: Option<PathBuf>,
+    /// The socket file of a data plane that has one. It goes when this does, a plane that cannot be
+    /// started included.
+    data_file: Option<SocketFile>,
     /// Kept open so that the interface stays when the program closes its own copy.
     device: Option<OwnedFd>,
+}
+
+/// A socket's file, which is removed when this is dropped.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // In a directory of our own: it can only be gone already.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Where the default route that a tunnel follows leads.
@@ -91,20 +103,16 @@ pub fn spec(settings: &Settings, fields: &StartFields) -> TunSpec {
 }
 
 impl Live {
-    /// Starts the data plane of an interface. What comes with the reply to `start`: the path of the
-    /// data socket, the device's descriptor.
+    /// Starts the data plane of an interface.
     ///
     /// # Errors
-    /// What the data plane lacks; the interface is then still there.
+    /// What the data plane lacks; the interface is then still there, and nothing else.
     pub fn new(
         tun: Tun,
         spec: &TunSpec,
         fields: &StartFields,
         context: PlaneContext<'_>,
-    ) -> Result<(Self, Option<OwnedFd>), Refusal> {
-        let refused = |what: &str, error: std::io::Error| {
-            Refusal::with_code(format!("cannot {what}: {error}"), Exit::Other as u8)
-        };
+    ) -> Result<Self, Refusal> {
         let mut live = Self {
             name: tun.name,
             index: tun.index,
@@ -114,21 +122,19 @@ impl Live {
             reassert_due: None,
             reasserted: None,
             plane: None,
-            data_path: None,
+            data_file: None,
             device: None,
         };
         let mut queues = tun.queues;
         if fields.data_plane == DataPlane::Fd {
-            let device = queues.pop().ok_or_else(|| Refusal::fixed("the interface came without a queue"))?;
-            let copy = device.try_clone().map_err(|e| refused("copy the device's descriptor", e))?;
-            live.device = Some(device);
-            return Ok((live, Some(copy)));
+            live.device = queues.pop();
+            return Ok(live);
         }
         let program = match fields.data_plane {
             DataPlane::Stream => Program::Stream { listener: live.listen(context.settings, Kind::Stream)? },
             DataPlane::Unix => Program::Unix { listener: live.listen(context.settings, Kind::SeqPacket)? },
             DataPlane::Udp | DataPlane::Fd => {
-                udp(&context, fields).map_err(|e| refused("use the data socket", e))?
+                udp(&context, fields).map_err(|error| refused("use the data socket", &error))?
             }
         };
         let plane = Plane::start(PlaneSpec {
@@ -144,23 +150,33 @@ impl Live {
             stats: context.stats,
             ended: context.ended,
         });
-        live.plane = Some(plane.map_err(|e| refused("start the data plane", e))?);
-        Ok((live, None))
+        live.plane = Some(plane.map_err(|error| refused("start the data plane", &error))?);
+        Ok(live)
     }
 
     /// Makes the data socket that the program connects to.
     fn listen(&mut self, settings: &Settings, kind: Kind) -> Result<UnixListener, Refusal> {
         let path = settings.instance_dir.join(DATA_SOCKET);
-        let listener = unix_listener::listen(&path, kind).map_err(|error| {
-            Refusal::with_code(format!("cannot listen on {}: {error}", path.display()), Exit::Other as u8)
-        })?;
-        self.data_path = Some(path);
+        let listener = unix_listener::listen(&path, kind)
+            .map_err(|error| refused(&format!("listen on {}", path.display()), &error))?;
+        self.data_file = Some(SocketFile(path));
         Ok(listener)
     }
 
     /// Where the program connects for packets, if it is a path.
     pub fn data_path(&self) -> Option<&PathBuf> {
-        self.data_path.as_ref()
+        self.data_file.as_ref().map(|file| &file.0)
+    }
+
+    /// The device for the program, where that holds it itself. Each is a copy of one descriptor, which
+    /// stays here: so a program that has lost its own, or never got it, can have another, at the cost of
+    /// one descriptor.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn device_copy(&self) -> Result<Option<OwnedFd>, Refusal> {
+        let copy = self.device.as_ref().map(OwnedFd::try_clone).transpose();
+        copy.map_err(|error| refused("copy the device's descriptor", &error))
     }
 
     /// Stops the data plane. The interface is the privileged half's to remove.
@@ -168,12 +184,13 @@ impl Live {
         if let Some(plane) = self.plane.take() {
             plane.stop();
         }
-        if let Some(path) = self.data_path.take() {
-            // In a directory of our own: it can only be gone already.
-            let _ = std::fs::remove_file(path);
-        }
+        self.data_file = None;
         self.device = None;
     }
+}
+
+fn refused(what: &str, error: &std::io::Error) -> Refusal {
+    Refusal::with_code(format!("cannot {what}: {error}"), Exit::Other as u8)
 }
 
 /// The UDP data plane on the daemon's data socket, without what came before there was a tunnel.

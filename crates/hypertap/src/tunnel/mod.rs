@@ -14,6 +14,7 @@ mod commands;
 mod connection;
 mod controller;
 mod desktop;
+mod front;
 mod guard;
 mod history;
 mod listen;
@@ -22,7 +23,9 @@ mod outside;
 mod session;
 mod signals;
 pub mod sockets;
+mod start;
 pub mod startup;
+mod strangers;
 mod supersede;
 
 use std::fs;

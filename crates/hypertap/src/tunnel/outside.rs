@@ -1,12 +1,13 @@
 //! What happens to a tunnel without a client's doing: to its link, its rules and routes, its data
 //! plane, its privileged half, its user's login.
 
+use hypertap_platform::Gone;
 use hypertap_platform::helper::{Helper, HelperStart};
 use hypertap_platform::link;
 use hypertap_platform::monitor::LinkEvent;
 use hypertap_platform::session::SessionEvent;
 use hypertap_wire::event::{Event, Status, StopReason};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant};
 
 use super::controller::Controller;
 use super::live::Followed;
@@ -17,8 +18,6 @@ use crate::plane::PlaneEnd;
 const SETTLES: Duration = Duration::from_millis(50);
 /// At most so often are they put back, should somebody go on removing them.
 const REASSERT_EVERY: Duration = Duration::from_secs(1);
-/// How long that may take before the daemon goes on without knowing.
-const REASSERT_TIME: Duration = Duration::from_secs(10);
 
 impl Controller {
     pub(super) async fn on_link(&mut self, event: LinkEvent) {
@@ -63,14 +62,15 @@ impl Controller {
     pub(super) async fn reassert(&mut self) {
         let (Some(half), Some(live)) = (&mut self.half, &mut self.live) else { return };
         let name = live.name.as_str();
-        let job = timeout(REASSERT_TIME, half.reassert());
-        match self.front.while_serving(Status::Reasserting, job).await {
+        match self.front.wait_for(Status::Reasserting, half.reassert()).await {
             Ok(Ok(true)) => {
                 tracing::warn!(name, "somebody removed addresses, rules or routes of the tunnel; put back");
             }
             Ok(Ok(false)) => tracing::debug!(name, "addresses, rules and routes are as they should be"),
             Ok(Err(error)) => tracing::warn!(name, %error, "not all that was removed can be put back"),
-            Err(_) => tracing::warn!(name, "putting rules and routes back takes longer than 10 s; going on"),
+            Err(why) => {
+                tracing::warn!(name, ?why, "putting rules and routes back is not waited for; going on")
+            }
         }
         live.reassert_due = None;
         live.reasserted = Some(Instant::now());
@@ -98,9 +98,14 @@ impl Controller {
         .await;
     }
 
-    pub(super) async fn on_half_gone(&mut self) {
-        self.half = None;
-        self.has_helper = false;
+    /// The helper ended, whoever ended it, and what it had made is undone. One that was started anew
+    /// is there for the next `start`.
+    pub(super) async fn on_half_gone(&mut self, gone: Gone) {
+        tracing::warn!(?gone, "the privileged helper has ended");
+        if gone == Gone::ForGood {
+            self.half = None;
+            self.has_helper = false;
+        }
         if self.live.is_some() {
             self.stop(StopReason::ProviderDisabled).await;
         }

@@ -1,20 +1,25 @@
 //! One client's session: lines in, requests to the controller, lines out.
+//!
+//! Reading and writing go on at the same time, so that events come while a request is under way. A
+//! request is read when the reply to the one before it is written; who does not read its replies is
+//! not read from.
 
 use std::os::fd::OwnedFd;
 
 use hypertap_wire::command::Request;
 use hypertap_wire::event::{Refusal, reply_line};
-use hypertap_wire::line::{LineDecoder, LineTooLong, is_http_request};
+use hypertap_wire::line::{LineDecoder, LineTooLong, is_browsers};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::clients::{Answer, ClientId, OUTGOING, Outgoing, Transport};
 use super::connection::Connection;
 
 /// The longest time between a line's first byte and its end.
 const LINE_TIME: Duration = Duration::from_secs(10);
-/// How long a client that has ended its side may take to read what is still for it.
-const FLUSH_TIME: Duration = Duration::from_secs(5);
+/// How long a client that has ended its side may take to read what is still for it, and the
+/// controller to bring about what its end means: longer than making and removing an interface.
+const FLUSH_TIME: Duration = Duration::from_secs(30);
 
 /// What a session asks of the controller.
 #[derive(Debug)]
@@ -55,8 +60,8 @@ pub enum Ask {
 enum End {
     /// The client closed, or its connection broke.
     Closed,
-    /// It was no client: its first line was an HTTP request.
-    Http,
+    /// It was no client: its first line was a browser's.
+    Browser,
     /// A line was too long or too slow.
     Limit(&'static str),
     /// The daemon is ending.
@@ -103,22 +108,21 @@ async fn converse(
         let end = reader.run().await;
         tracing::debug!(client, ?end, "session ends");
         if let End::Limit(text) = end {
-            let line = reply_line(Err(Refusal::fixed(text)), None);
-            let _ = reader.out.try_send(Outgoing { line, descriptor: None });
+            let _ = reader.out.try_send(Outgoing::new(reply_line(Err(Refusal::fixed(text)), None)));
         }
-        let _ = asks.send(Ask::Gone { client, counts: end != End::Http }).await;
+        let _ = asks.send(Ask::Gone { client, counts: end != End::Browser }).await;
         drop(reader);
+        sleep(FLUSH_TIME).await;
     };
-    let writing = write_lines(connection, queue);
-    tokio::pin!(reading, writing);
+    // The queue ends when the reader and the controller have let go of it.
     tokio::select! {
-        () = &mut reading => { let _ = timeout(FLUSH_TIME, writing).await; }
-        () = &mut writing => reading.await,
+        () = reading => tracing::debug!(client, "client does not read its last lines"),
+        () = write_lines(connection, queue) => {}
     }
 }
 
-/// Writes lines until their queue ends or the connection breaks; in the latter case the rest is
-/// thrown away, so that nobody waits for a place in the queue.
+/// Writes lines until their queue ends. Once the connection is broken the rest is thrown away, so
+/// that nobody waits for a place in the queue or for a reply to be written.
 async fn write_lines(connection: &Connection, mut queue: mpsc::Receiver<Outgoing>) {
     let mut broken = false;
     while let Some(mut outgoing) = queue.recv().await {
@@ -148,18 +152,16 @@ impl Reader<'_> {
     async fn run(&mut self) -> End {
         let mut lines = LineDecoder::new();
         let mut first = true;
-        let mut deadline = None;
+        let (mut begun, mut deadline) = (None, None);
         let mut bytes = vec![0; 16 * 1024];
         loop {
             loop {
                 match lines.next_line() {
                     Ok(Some(line)) => {
-                        if std::mem::take(&mut first) && is_http_request(line) {
-                            return End::Http;
+                        if std::mem::take(&mut first) && is_browsers(line) {
+                            return End::Browser;
                         }
-                        deadline = None;
-                        let line = line.to_vec();
-                        if !self.ask(&line).await {
+                        if !self.ask(line).await {
                             return End::Drain;
                         }
                     }
@@ -167,12 +169,16 @@ impl Reader<'_> {
                     Err(LineTooLong) => return End::Limit("the line is longer than 1 MiB"),
                 }
             }
-            deadline = lines.is_pending().then(|| deadline.unwrap_or_else(|| Instant::now() + LINE_TIME));
-            let unfinished_http = first && is_http_request(lines.pending());
+            if first && is_browsers(lines.pending()) {
+                return End::Browser;
+            }
+            if lines.begun() != begun {
+                begun = lines.begun();
+                deadline = begun.map(|_| Instant::now() + LINE_TIME);
+            }
             match self.read(&mut bytes, deadline).await {
-                Ok(0) | Err(End::Closed) => return if unfinished_http { End::Http } else { End::Closed },
+                Ok(0) => return End::Closed,
                 Ok(count) => lines.push(&bytes[..count]),
-                Err(_) if unfinished_http => return End::Http,
                 Err(end) => return end,
             }
         }
@@ -201,30 +207,34 @@ impl Reader<'_> {
         }
     }
 
-    /// Has one line answered. `false` when the daemon is ending.
+    /// Has one line answered, and the reply written. `false` when the daemon is ending.
     async fn ask(&mut self, line: &[u8]) -> bool {
         let place = tokio::select! {
             place = self.out.clone().reserve_owned() => place,
             _ = self.drain.wait_for(|draining| *draining) => return false,
         };
         let Ok(place) = place else { return false };
-        match Request::parse(line) {
+        let written = match Request::parse(line) {
             Err((refusal, id)) => {
-                Answer::new(place, id).0.send(Err(refusal));
-                true
+                let (answer, written) = Answer::new(place, id);
+                answer.send(Err(refusal));
+                written
             }
             Ok(mut request) => {
-                let (answer, answered) = Answer::new(place, request.id.take());
+                let (answer, written) = Answer::new(place, request.id.take());
                 let descriptor = self.descriptor.take();
                 let request = Box::new(request);
                 let ask = Ask::Request { client: self.client, request, descriptor, answer };
                 if self.asks.send(ask).await.is_err() {
                     return false;
                 }
-                // An error means that it has been answered, or never will be.
-                let _ = answered.await;
-                true
+                written
             }
+        };
+        tokio::select! {
+            _ = written => true,
+            // The controller has ended, so what it had to say is in the queue.
+            _ = self.drain.wait_for(|draining| *draining) => false,
         }
     }
 }

@@ -94,6 +94,28 @@ impl Sockets {
     }
 }
 
+/// Refuses an address for packets at which hypertap could not do what it promises.
+///
+/// Only on loopback is the sender of a datagram certainly a program of this machine. Asked for the
+/// owner of another machine's socket, the kernel names whoever has the same port here, bound to any
+/// address: a stranger would be taken for root.
+///
+/// # Errors
+/// [`Exit::Usage`] with what to write instead.
+pub fn check_data(address: SocketAddr, receive_port: u16) -> Result<(), Failure> {
+    let loopback = if address.is_ipv4() { "127.0.0.1" } else { "[::1]" };
+    let (what, remedy) = if !address.ip().is_loopback() {
+        let what = "packets are taken on a loopback address only, where the kernel says whose they are";
+        (what, format!("use {loopback}:{}", address.port()))
+    } else if address.port() == receive_port {
+        let what = "hypertap cannot send packets to the port that it has itself";
+        (what, "give --receive-port another port than --data".to_owned())
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(Exit::Usage, anyhow!("--data {address}: {what}; {remedy}")))
+}
+
 /// The sentence for an address that cannot be had.
 fn refused(option: &str, address: &str, error: io::Error) -> Failure {
     match error.kind() {

@@ -11,9 +11,9 @@ use anyhow::{Context, anyhow};
 use hypertap_platform::helper::{self, Via};
 use hypertap_platform::peer::{Allowed, starting_user};
 use hypertap_platform::user::{User, drop_to};
-use hypertap_platform::{Privileged, activation};
+use hypertap_platform::{MachineError, Privileged, Recovered, activation};
 
-use super::sockets::{ControlPath, Sockets};
+use super::sockets::{ControlPath, Sockets, check_data};
 use crate::cli::tunnel::{OnDisconnect, TunnelArgs};
 use crate::exit::{Exit, Failure};
 
@@ -66,6 +66,7 @@ pub struct Prepared {
 /// # Errors
 /// Each start-up problem, as one sentence with its exit code.
 pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
+    check_data(args.data, args.receive_port)?;
     let mut settings = settings(args)?;
     let user = match &args.user {
         None => None,
@@ -74,17 +75,18 @@ pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
     let activated = activation::take().context("sockets from the service manager").map_err(usage)?;
     let has_rights = hypertap_platform::rights::rights().net_admin;
     if has_rights {
-        for undone in hypertap_platform::recover(&settings.state_dir).await? {
-            tracing::warn!(?undone, "removed what an earlier instance left");
-        }
+        recover(&settings.state_dir).await?;
+    } else {
+        sweep_instances(&settings.state_dir);
     }
-    sweep_instances(&settings.state_dir);
     let control = match (&args.control, args.no_control) {
         (Some(path), _) => ControlPath::Exact(path.clone()),
         (None, true) => ControlPath::None,
         (None, false) => ControlPath::In(settings.state_dir.clone()),
     };
     let sockets = Sockets::open(activated, args.command, &control, args.data)?;
+    // That of the service manager's socket, or the port that stands for 0.
+    check_data(sockets.data.local_addr().context("the data socket")?, args.receive_port)?;
     settings.control = sockets.control_path();
     make_instance_dir(&settings.instance_dir, user.as_ref())?;
     let half = match &user {
@@ -146,6 +148,17 @@ pub fn in_process(state_dir: &Path) -> Result<Box<dyn Privileged>, Failure> {
     let half = hypertap_platform::in_process(state_dir)
         .with_context(|| format!("cannot keep a journal in {}", state_dir.display()))?;
     Ok(half)
+}
+
+/// Removes what instances that a SIGKILL ended left on the machine and in the state directory.
+/// What is removed from the machine is logged.
+///
+/// # Errors
+/// The first thing that could not be removed from the machine; the rest was still tried.
+pub async fn recover(state_dir: &Path) -> Result<Vec<Recovered>, MachineError> {
+    let recovered = hypertap_platform::recover(state_dir).await;
+    sweep_instances(state_dir);
+    recovered
 }
 
 /// Removes the directories of instances that a SIGKILL ended. What is not ours to remove stays.

@@ -4,44 +4,35 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
-use tokio::net::UnixStream;
 
 use super::frame::Framed;
-use super::message::{Answer, Asked, Done, Hello, Job};
-use crate::privileged::{MachineError, Privileged, RouteChange, Tun, TunSpec};
+use super::message::{Answer, Asked, Done, Job};
+use super::succession::{Helpers, gone_or_unclear, unclear};
+use crate::privileged::{Gone, MachineError, Privileged, RouteChange, Tun, TunSpec};
 
 /// The privileged half in another process, behind a socket.
+///
+/// When its process is lost, the jobs that come until [`Privileged::gone`] has told so fail with
+/// [`MachineError::HelperGone`]; each waits first until what the lost one did is undone.
 ///
 /// Dropping it ends the helper, which then undoes what it did. A job whose future is dropped half-way
 /// may still happen in the helper; its answer is thrown away, and the next job finds the state that
 /// it left.
 #[derive(Debug)]
 pub struct Helper {
-    framed: Framed,
+    helpers: Helpers,
+    /// Of the last question.
     id: u64,
-    /// Set once the helper ended or broke the protocol; nothing is asked any more then.
-    ended: Option<MachineError>,
 }
 
 impl Helper {
-    /// Greets the helper at the other end of a socket, and waits until it has greeted back.
+    /// Waits at the keeper's socket until a helper is there that has greeted us.
     ///
     /// # Errors
-    /// [`MachineError::HelperGone`] when it ended before that, [`MachineError::HelperProtocol`] when it
-    /// is none of ours, or of another version.
-    pub async fn connect(socket: OwnedFd) -> Result<Self, MachineError> {
-        let socket = std::os::unix::net::UnixStream::from(socket);
-        let socket = socket.set_nonblocking(true).and_then(|()| UnixStream::from_std(socket));
-        let socket = socket.map_err(|error| MachineError::of("use the privileged helper's socket", error))?;
-        let mut helper = Self { framed: Framed::new(socket), id: 0, ended: None };
-        let hello = serde_json::to_vec(&Hello::ours()).map_err(|error| unclear(&error))?;
-        helper.framed.write(&hello, Vec::new()).await.map_err(|error| gone_or_unclear(&error))?;
-        match helper.framed.read().await {
-            Ok(Some(frame)) => Hello::check(&frame.body).map_err(MachineError::HelperProtocol)?,
-            Ok(None) => return Err(MachineError::HelperGone),
-            Err(error) => return Err(gone_or_unclear(&error)),
-        }
-        Ok(helper)
+    /// [`MachineError::HelperGone`] when the keeper ended before that, [`MachineError::HelperProtocol`]
+    /// when it is none of ours, or of another version.
+    pub async fn connect(keeper: OwnedFd) -> Result<Self, MachineError> {
+        Ok(Self { helpers: Helpers::connect(keeper).await?, id: 0 })
     }
 
     async fn ask(
@@ -49,12 +40,10 @@ impl Helper {
         job: Job,
         descriptors: Vec<OwnedFd>,
     ) -> Result<(Done, Vec<OwnedFd>), MachineError> {
-        if let Some(ended) = &self.ended {
-            return Err(ended.clone());
-        }
+        let Some(framed) = self.helpers.current() else { return Err(self.helpers.undone().await) };
         self.id += 1;
         let body = serde_json::to_vec(&Asked { id: self.id, job }).map_err(|error| unclear(&error))?;
-        let answer = match self.framed.write(&body, descriptors).await {
+        let answer = match framed.write(&body, descriptors).await {
             // Nothing was sent, and the helper is well.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(MachineError::of(
@@ -63,28 +52,14 @@ impl Helper {
                 ));
             }
             Err(error) => Err(gone_or_unclear(&error)),
-            Ok(()) => self.answer().await,
+            Ok(()) => answer(framed, self.id).await,
         };
         match answer {
             Ok((outcome, descriptors)) => outcome.map(|done| (done, descriptors)),
             Err(error) => {
-                self.ended = Some(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    /// The answer to the last question; those to questions that nobody waits for any more are skipped.
-    async fn answer(&mut self) -> Result<(Result<Done, MachineError>, Vec<OwnedFd>), MachineError> {
-        loop {
-            let frame = match self.framed.read().await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Err(MachineError::HelperGone),
-                Err(error) => return Err(gone_or_unclear(&error)),
-            };
-            let answer: Answer = serde_json::from_slice(&frame.body).map_err(|error| unclear(&error))?;
-            if answer.id == self.id {
-                return Ok((answer.outcome, frame.descriptors));
+                tracing::warn!(%error, "the privileged helper was lost at a job");
+                self.helpers.lose();
+                Err(self.helpers.undone().await)
             }
         }
     }
@@ -97,17 +72,26 @@ impl Helper {
     }
 }
 
+/// The answer to question `id`; those to questions that nobody waits for any more are skipped.
+async fn answer(
+    framed: &mut Framed,
+    id: u64,
+) -> Result<(Result<Done, MachineError>, Vec<OwnedFd>), MachineError> {
+    loop {
+        let frame = match framed.read().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Err(MachineError::HelperGone),
+            Err(error) => return Err(gone_or_unclear(&error)),
+        };
+        let answer: Answer = serde_json::from_slice(&frame.body).map_err(|error| unclear(&error))?;
+        if answer.id == id {
+            return Ok((answer.outcome, frame.descriptors));
+        }
+    }
+}
+
 fn another_question() -> MachineError {
     MachineError::HelperProtocol("it answered another question".to_owned())
-}
-
-/// A frame that was cut off is an end too: the helper died in the middle of it.
-fn gone_or_unclear(error: &io::Error) -> MachineError {
-    if error.kind() == io::ErrorKind::InvalidData { unclear(error) } else { MachineError::HelperGone }
-}
-
-fn unclear(error: &impl ToString) -> MachineError {
-    MachineError::HelperProtocol(error.to_string())
 }
 
 #[async_trait]
@@ -149,14 +133,7 @@ impl Privileged for Helper {
     }
 
     /// Cancel-safe.
-    async fn gone(&mut self) {
-        while self.ended.is_none() {
-            // What comes unasked is an answer that nobody waited for.
-            match self.framed.read().await {
-                Ok(Some(_)) => {}
-                Ok(None) => self.ended = Some(MachineError::HelperGone),
-                Err(error) => self.ended = Some(gone_or_unclear(&error)),
-            }
-        }
+    async fn gone(&mut self) -> Gone {
+        self.helpers.gone().await
     }
 }

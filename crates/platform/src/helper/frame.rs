@@ -37,15 +37,19 @@ pub(super) struct Framed {
 }
 
 impl Framed {
-    pub(super) fn new(socket: UnixStream) -> Self {
-        Self {
+    /// Speaks over a connected Unix stream socket. Needs a runtime.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::os::unix::net::UnixStream::from(socket);
+        socket.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(socket)?;
+        Ok(Self {
             socket,
             bytes: Vec::new(),
             descriptors: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
             outgoing_descriptors: Vec::new(),
-        }
+        })
     }
 
     /// Reads the next frame; `None` at a clean end of the stream. Cancel-safe.
@@ -105,6 +109,15 @@ impl Framed {
     /// Of the socket; `InvalidInput` for a frame that is too long, of which nothing is sent.
     pub(super) async fn write(&mut self, body: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
         self.flush().await?;
+        self.push(body, descriptors)?;
+        self.flush().await
+    }
+
+    /// Puts a frame where [`Self::flush`] writes it from. There must be none half through.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a frame that is too long, of which nothing is sent.
+    pub(super) fn push(&mut self, body: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let length = u32::try_from(body.len()).ok().filter(|_| !body.is_empty() && body.len() <= MAX_FRAME);
         let Some(length) = length.filter(|_| descriptors.len() <= descriptor::MAX_DESCRIPTORS) else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -112,7 +125,12 @@ impl Framed {
         self.outgoing.extend(length.to_be_bytes());
         self.outgoing.extend(body);
         self.outgoing_descriptors = descriptors;
-        self.flush().await
+        Ok(())
+    }
+
+    /// Says that nothing more will be written: the other side ends, as if we were gone.
+    pub(super) fn end(&self) {
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
     }
 
     /// Writes what is left of a frame. Cancel-safe.
@@ -146,7 +164,8 @@ fn body_length(header: [u8; HEADER]) -> io::Result<usize> {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+/// Whether nothing is wrong, and nothing was there.
+pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 

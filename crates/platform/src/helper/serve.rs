@@ -5,32 +5,28 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 
-use tokio::net::UnixStream;
-
 use super::frame::{Frame, Framed};
+use super::is_gone;
 use super::message::{Answer, Asked, Done, Hello, Job};
-use crate::peer;
 use crate::privileged::{MachineError, Privileged, Tun};
 
-/// Does the jobs that come over `socket` with `half`, until the other side goes away, breaks the
+/// Does the jobs that come over `socket` from the user `peer` with `half`, until the other side goes away, breaks the
 /// protocol, or `shutdown` completes; then undoes what is not undone. A job that is under way when
 /// `shutdown` completes is finished first. Only then is the socket closed, so who sees its end finds
 /// the machine as it was.
 ///
-/// Needs a tokio runtime with I/O. The other side counts as the user who made the socket pair.
+/// Needs a tokio runtime with I/O.
 ///
 /// # Errors
 /// `InvalidData` when the other side broke the protocol, what the socket said, or what could not be
 /// undone.
 pub async fn serve(
     socket: OwnedFd,
+    peer: u32,
     mut half: Box<dyn Privileged>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true)?;
-    let peer = peer::unix_peer(&socket)?;
-    let mut framed = Framed::new(UnixStream::from_std(socket)?);
+    let mut framed = Framed::new(socket)?;
     let served = session(&mut framed, half.as_mut(), peer, shutdown).await;
     let undone = half.close_tun().await;
     drop(half);
@@ -74,12 +70,6 @@ async fn session(
         }
         spoken.map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
     }
-}
-
-/// A daemon that was killed may leave half a frame, or an answer unread: its end, and no error.
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Does what a frame asks for.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::thread;
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -99,7 +98,7 @@ pub(crate) fn add_address(netlink: &mut Netlink, index: u32, address: IpAddr) ->
 /// Waits until packets to an IPv6 address of ours are taken. The kernel makes the route for that in the
 /// background, after the link is up, and drops what comes before; under load that takes some
 /// milliseconds. What is not there after half a second is not waited for.
-pub(crate) fn wait_for_delivery(netlink: &mut Netlink, address: Ipv6Addr) {
+pub(crate) async fn wait_for_delivery(netlink: &mut Netlink, address: Ipv6Addr) {
     let mut question = RouteMessage::default();
     question.header.address_family = AddressFamily::Inet6;
     question.header.destination_prefix_length = 128;
@@ -110,7 +109,7 @@ pub(crate) fn wait_for_delivery(netlink: &mut Netlink, address: Ipv6Addr) {
         if answer.iter().any(is_local) {
             return;
         }
-        thread::sleep(Duration::from_millis(1));
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -7,7 +7,10 @@
 //! process left ([`super::recovery`]).
 //!
 //! Whatever only asks the kernel does not await, so it cannot be cancelled half-way; it takes from
-//! microseconds to some tens of milliseconds (deleting a link; ten thousand routes).
+//! microseconds to some tens of milliseconds (deleting a link; ten thousand routes). What waits for
+//! others (the journal's lock, the kernel's background work, systemd-resolved) awaits.
+
+mod make;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,13 +22,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ipnet::IpNet;
 
-use super::journal::{Entry, Guard, Journal, LinkId, Namespace, Page};
+use super::journal::{Journal, Namespace, Page};
 use super::netlink::Netlink;
 use super::recovery::undo;
 use super::routes::Place;
-use super::rules::{Census, Slot};
-use super::{links, resolved, routes, rules, tun};
-use crate::privileged::{MachineError, Privileged, RouteChange, RouteKind, Tun, TunSpec};
+use super::rules::Slot;
+use super::{links, resolved, rights, routes, rules};
+use crate::privileged::{Gone, MachineError, Privileged, RouteChange, RouteKind, Tun, TunSpec};
 
 /// How long `modprobe` may take.
 const LOADING: Duration = Duration::from_secs(8);
@@ -41,11 +44,6 @@ pub fn in_process(state_dir: &Path) -> io::Result<Box<dyn Privileged>> {
     let mut machine = Machine { netlink: Netlink::open()?, journal: Journal::open(state_dir)?, open: None };
     machine.namespace()?;
     Ok(Box::new(machine))
-}
-
-/// The addresses that an interface is given.
-fn addresses(spec: &TunSpec) -> impl Iterator<Item = IpAddr> {
-    [Some(IpAddr::V4(spec.ipv4)), spec.ipv6.map(IpAddr::V6)].into_iter().flatten()
 }
 
 /// The in-process half.
@@ -83,97 +81,6 @@ impl Machine {
         Namespace::current(self.netlink.namespace_cookie())
     }
 
-    fn make(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
-        let journal = |error| MachineError::of("write the journal", error);
-        let guard = self.journal.lock().map_err(journal)?;
-        let namespace = self.namespace().map_err(journal)?;
-        let mut page = self.journal.new_page(&guard, Entry::new(namespace).map_err(journal)?);
-        // Until its descriptors leave this function, the link goes when the process does.
-        let mut tun = tun::create(&mut self.netlink, spec)?;
-        page.entry.link = Some(LinkId { name: tun.name.clone(), index: tun.index });
-        let made = self.furnish(spec, &tun, &guard, &mut page);
-        match made {
-            Ok(slot) => {
-                tun.footprint = slot.footprint(self.netlink.port());
-                self.open = Some(Open {
-                    name: tun.name.clone(),
-                    index: tun.index,
-                    slot,
-                    addresses: addresses(spec).collect(),
-                    bypass_mark: spec.bypass_mark,
-                    routes: BTreeMap::new(),
-                    dns: false,
-                    page,
-                });
-                Ok(tun)
-            }
-            Err(error) => {
-                if undo(&mut self.netlink, &page.entry, false).error.is_none() {
-                    let _ = self.journal.remove(&page);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Gives a new link its addresses and settings, and claims and fills its slot.
-    fn furnish(
-        &mut self,
-        spec: &TunSpec,
-        tun: &Tun,
-        guard: &Guard,
-        page: &mut Page,
-    ) -> Result<Slot, MachineError> {
-        let Tun { name, index, .. } = tun;
-        let of = |doing: &str| {
-            let doing = format!("{doing} {name}");
-            move |error| MachineError::of(doing, error)
-        };
-        self.journal.write(page).map_err(of("write the journal of"))?;
-        let netlink = &mut self.netlink;
-        links::set_mtu(netlink, *index, spec.mtu)
-            .map_err(|error| MachineError::of(format!("set MTU {} on {name}", spec.mtu), error))?;
-        links::allow_ipv6(name);
-        if spec.ipv6.is_none() {
-            links::forbid_autoconfiguration(netlink, *index, name)
-                .map_err(of("switch IPv6 autoconfiguration off on"))?;
-        }
-        for address in addresses(spec) {
-            links::add_address(netlink, *index, address)
-                .map_err(|error| MachineError::of(format!("give {name} the address {address}"), error))?;
-        }
-        links::set_up(netlink, *index).map_err(of("set up interface"))?;
-        if let Some(address) = spec.ipv6 {
-            links::wait_for_delivery(netlink, address);
-        }
-        let slot = self.claim_slot(guard, page)?;
-        rules::add_base(&mut self.netlink, slot, spec.bypass_mark).map_err(of("add the routing rules of"))?;
-        Ok(slot)
-    }
-
-    fn claim_slot(&mut self, _guard: &Guard, page: &mut Page) -> Result<Slot, MachineError> {
-        let failed = |error| MachineError::of("claim a routing table", error);
-        let census = Census::take(&mut self.netlink).map_err(failed)?;
-        for slot in Slot::all() {
-            if !census.has_free(&mut self.netlink, slot).map_err(failed)? {
-                continue;
-            }
-            page.entry.slot = Some(slot);
-            self.journal.write(page).map_err(failed)?;
-            match rules::claim(&mut self.netlink, slot) {
-                Ok(()) => return Ok(slot),
-                Err(error) => {
-                    // Not ours to undo.
-                    page.entry.slot = None;
-                    if error.raw_os_error() != Some(libc::EEXIST) {
-                        return Err(failed(error));
-                    }
-                }
-            }
-        }
-        Err(failed(io::Error::from_raw_os_error(libc::ENOSPC)))
-    }
-
     /// Takes everything of the open tunnel off the machine; `true` when resolved's caches are
     /// to be emptied.
     fn unmake(&mut self) -> Result<bool, MachineError> {
@@ -182,7 +89,7 @@ impl Machine {
             // The page stays, for a later start to try again.
             return Err(error);
         }
-        self.journal.remove(&open.page).map_err(|error| MachineError::of("remove a journal file", error))?;
+        self.journal.remove(&open.page).map_err(|error| MachineError::of("keep the journal", error))?;
         Ok(open.page.entry.resolver)
     }
 
@@ -231,7 +138,7 @@ impl Machine {
     fn note_resolver(&mut self, told: bool) -> Result<(), MachineError> {
         let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
         open.page.entry.resolver = told;
-        self.journal.write(&mut open.page).map_err(|error| MachineError::of("write the journal", error))
+        self.journal.write(&mut open.page).map_err(|error| MachineError::of("keep the journal", error))
     }
 }
 
@@ -241,7 +148,14 @@ impl Privileged for Machine {
         if self.open.is_some() {
             return Err(MachineError::TunExists);
         }
-        self.make(spec)
+        let guard = self.journal.lock().await.map_err(|error| MachineError::of("keep the journal", error))?;
+        let tun = self.make(&guard, spec)?;
+        drop(guard);
+        if let Some(address) = spec.ipv6 {
+            // Should this future be dropped here, closing the tunnel undoes what was done.
+            links::wait_for_delivery(&mut self.netlink, address).await;
+        }
+        Ok(tun)
     }
 
     async fn close_tun(&mut self) -> Result<(), MachineError> {
@@ -293,7 +207,7 @@ impl Privileged for Machine {
     }
 
     async fn load_driver(&mut self) -> Result<(), MachineError> {
-        let Err(missing) = tun::probe_driver() else { return Ok(()) };
+        let Err(missing) = rights::probe_driver() else { return Ok(()) };
         let mut modprobe = tokio::process::Command::new("/sbin/modprobe");
         modprobe.args(["--quiet", "tun"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(LOADING, modprobe.output()).await {
@@ -301,7 +215,7 @@ impl Privileged for Machine {
             Ok(Err(error)) => tracing::debug!(%error, "cannot run modprobe"),
             Err(_) => tracing::debug!("modprobe tun did not end in 8 s"),
         }
-        tun::probe_driver().map_err(|_| missing)
+        rights::probe_driver().map_err(|_| MachineError::NoDriver(missing))
     }
 
     async fn serve_bypass(&mut self, listener: OwnedFd, mark: u32, uid: u32) -> Result<(), MachineError> {
@@ -309,8 +223,8 @@ impl Privileged for Machine {
             .map_err(|error| MachineError::of("mark the sockets of a bypassing program", error))
     }
 
-    async fn gone(&mut self) {
-        std::future::pending::<()>().await;
+    async fn gone(&mut self) -> Gone {
+        std::future::pending().await
     }
 }
 

@@ -10,7 +10,7 @@ mod rules;
 mod tun;
 pub use journal::default_state_dir;
 pub use machine::in_process;
-pub use recovery::{Recovered, recover};
+pub use recovery::recover;
 mod announcement;
 pub(crate) mod bypass_serve;
 pub(crate) mod bypass_spawn;

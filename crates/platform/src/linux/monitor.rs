@@ -7,19 +7,21 @@
 //! The kernel announces no removal of the IPv4 routes that a link takes with it when it goes down,
 //! so every link event asks for the default routes again, not only route events.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod dump;
+
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
-    NetlinkBuffer,
+    NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use self::dump::{Dump, Subject, Wanted};
 use super::announcement::{LinkMessage, Route, address_link, number, rule_priority};
 use super::rules::{priorities_of, tables_of};
 use crate::Footprint;
@@ -53,26 +55,6 @@ pub struct LinkMonitor {
 struct Link {
     name: String,
     up: bool,
-}
-
-#[derive(Default)]
-struct Wanted {
-    links: bool,
-    routes: bool,
-}
-
-struct Dump {
-    sequence: u32,
-    /// The kernel says that the state changed under the dump: it may lack something.
-    torn: bool,
-    of: Subject,
-}
-
-enum Subject {
-    /// Which links were heard of since the dump began.
-    Links(HashSet<u32>),
-    /// The best default route so far: metric and device.
-    Routes { family: u8, best: Option<(u32, u32)> },
 }
 
 impl LinkMonitor {
@@ -171,38 +153,6 @@ impl LinkMonitor {
         self.on_damage(|_, _| true);
     }
 
-    /// Asks for the next dump that is wanted, unless one is being answered.
-    fn ask(&mut self) -> io::Result<()> {
-        if self.dump.is_some() {
-            return Ok(());
-        }
-        let subject = if std::mem::take(&mut self.wanted.links) {
-            Subject::Links(HashSet::new())
-        } else if std::mem::take(&mut self.wanted.routes) {
-            Subject::Routes { family: family(libc::AF_INET), best: None }
-        } else {
-            return Ok(());
-        };
-        self.start(subject)
-    }
-
-    fn start(&mut self, of: Subject) -> io::Result<()> {
-        self.sequence = self.sequence.wrapping_add(1).max(1);
-        let request = match &of {
-            // struct ifinfomsg: all zero is every link.
-            Subject::Links(_) => request(libc::RTM_GETLINK, self.sequence, &[0; 16]),
-            // struct rtmsg: the family, and the table at its offset.
-            Subject::Routes { family, .. } => request(
-                libc::RTM_GETROUTE,
-                self.sequence,
-                &[*family, 0, 0, 0, libc::RT_TABLE_MAIN, 0, 0, 0, 0, 0, 0, 0],
-            ),
-        };
-        self.socket.get_ref().send(&request, 0)?;
-        self.dump = Some(Dump { sequence: self.sequence, torn: false, of });
-        Ok(())
-    }
-
     fn take(&mut self, message: &NetlinkBuffer<&[u8]>) {
         // An announcement carries the sequence number of whoever caused it, which may equal ours, but
         // only the parts of a dump's answer say that they are parts.
@@ -287,68 +237,6 @@ impl LinkMonitor {
         self.wanted.routes = true;
         self.events.push_back(LinkEvent::Deleted { index });
     }
-
-    fn on_dumped_route(&mut self, payload: &[u8]) {
-        let Some(Dump { of: Subject::Routes { best, .. }, .. }) = &mut self.dump else { return };
-        if let Some(route) = Route::parse(payload)
-            && route.is_default()
-            && let Some(device) = route.device
-            && best.is_none_or(|(metric, _)| route.metric < metric)
-        {
-            *best = Some((route.metric, device));
-        }
-    }
-
-    /// The dump is over, with 0 or a negated errno. One of routes may fail: the kernel has no IPv6,
-    /// or no route in the main table yet.
-    fn on_done(&mut self, code: u32) {
-        let Some(dump) = self.dump.take() else { return };
-        match dump.of {
-            Subject::Links(_) if code != 0 => {
-                tracing::warn!(error = %io::Error::from_raw_os_error(code.cast_signed().wrapping_neg()), "cannot list the links");
-            }
-            Subject::Links(_) if dump.torn => self.wanted.links = true,
-            Subject::Links(heard) => {
-                let mut gone: Vec<u32> =
-                    self.links.keys().copied().filter(|index| !heard.contains(index)).collect();
-                gone.sort_unstable();
-                for index in gone {
-                    self.forget(index);
-                }
-            }
-            Subject::Routes { .. } if dump.torn => self.wanted.routes = true,
-            Subject::Routes { family: asked, best: None } if asked == family(libc::AF_INET) => {
-                let next = Subject::Routes { family: family(libc::AF_INET6), best: None };
-                if let Err(error) = self.start(next) {
-                    tracing::warn!(%error, "cannot ask for the IPv6 default route");
-                }
-            }
-            Subject::Routes { best, .. } => {
-                let now = best.map(|(_, index)| DefaultRoute { index });
-                if now != self.default {
-                    self.default = now;
-                    self.events.push_back(LinkEvent::DefaultRoute(now));
-                }
-            }
-        }
-    }
-}
-
-fn family(family: i32) -> u8 {
-    u8::try_from(family).expect("the two families fit a byte")
-}
-
-/// A dump request: `struct nlmsghdr` and the body.
-fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(16 + body.len()).expect("a small request");
-    let mut bytes = Vec::with_capacity(16 + body.len());
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    bytes.extend(sequence.to_ne_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend(body);
-    bytes
 }
 
 impl std::fmt::Debug for LinkMonitor {

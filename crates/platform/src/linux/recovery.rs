@@ -4,25 +4,11 @@
 use std::io;
 use std::path::Path;
 
-use super::journal::{Entry, Found, Journal, LinkId, Namespace};
+use super::journal::{Entry, Found, Guard, Journal, LinkId, Namespace};
 use super::netlink::Netlink;
 use super::{links, resolved, routes, rules};
 use crate::privileged::MachineError;
-
-/// What [`recover`] did about a tunnel whose owner had died.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered {
-    /// The owner's process id.
-    pub pid: u32,
-    /// The interface's name, if it was made.
-    pub link: Option<String>,
-    /// Whether the interface was there still, and is deleted now.
-    pub deleted_link: bool,
-    /// How many rules were removed.
-    pub rules: usize,
-    /// How many routes were removed; those that went with the link are not counted.
-    pub routes: usize,
-}
+use crate::recovery::Recovered;
 
 /// Undoes what dead processes left in this network namespace, as written down under `state_dir`.
 /// What belongs to a live process, or to a network namespace other than ours, is left alone.
@@ -31,12 +17,13 @@ pub struct Recovered {
 /// # Errors
 /// [`MachineError`] of the first thing that could not be removed; the rest was still tried.
 pub async fn recover(state_dir: &Path) -> Result<Vec<Recovered>, MachineError> {
-    let (recovered, error, asked_resolver) = {
-        let doing = || format!("read the journal under {}", state_dir.display());
-        let mut netlink = Netlink::open().map_err(|error| MachineError::of("open rtnetlink", error))?;
-        let journal = Journal::open(state_dir).map_err(|error| MachineError::of(doing(), error))?;
-        sweep(&mut netlink, &journal).map_err(|error| MachineError::of(doing(), error))?
-    };
+    let doing = || format!("read the journal under {}", state_dir.display());
+    let mut netlink = Netlink::open().map_err(|error| MachineError::of("open rtnetlink", error))?;
+    let journal = Journal::open(state_dir).map_err(|error| MachineError::of(doing(), error))?;
+    let guard = journal.lock().await.map_err(|error| MachineError::of(doing(), error))?;
+    let swept = sweep(&mut netlink, &journal, &guard).map_err(|error| MachineError::of(doing(), error));
+    drop(guard);
+    let (recovered, error, asked_resolver) = swept?;
     if asked_resolver {
         resolved::flush().await;
     }
@@ -46,11 +33,11 @@ pub async fn recover(state_dir: &Path) -> Result<Vec<Recovered>, MachineError> {
 fn sweep(
     netlink: &mut Netlink,
     journal: &Journal,
+    guard: &Guard,
 ) -> io::Result<(Vec<Recovered>, Option<MachineError>, bool)> {
     let here = Namespace::current(netlink.namespace_cookie())?;
-    let guard = journal.lock()?;
     let (mut recovered, mut failed, mut asked_resolver) = (Vec::new(), None, false);
-    for found in journal.pages(&guard)? {
+    for found in journal.pages(guard)? {
         let Found::Dead(page) = found else { continue };
         let entry = &page.entry;
         if entry.is_of_another_boot()? || entry.namespace.is_over(&here) {

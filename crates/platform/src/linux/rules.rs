@@ -20,6 +20,8 @@
 //! systemd-networkd, when it starts, removes the rules of others unless its
 //! `ManageForeignRoutingPolicyRules=` is `no`: they are put back ([`restore`]), a moment later.
 
+mod slot;
+
 use std::io;
 use std::ops::RangeInclusive;
 
@@ -27,11 +29,10 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
 use netlink_packet_route::{AddressFamily, IpProtocol, RouteNetlinkMessage};
-use serde::{Deserialize, Serialize};
 
+pub(crate) use self::slot::{Slot, priorities_of, tables_of};
 use super::netlink::{Netlink, gone_is_fine, is_no_family};
 use super::routes;
-use crate::privileged::Footprint;
 
 /// Marks our rules and routes as made by us: a number that rtnetlink(7) leaves to administrators
 /// and that iproute2's list of protocols does not use.
@@ -39,93 +40,12 @@ pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(104);
 /// Both families, in the order in which things are made.
 pub(crate) const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
-const SLOTS: u32 = 200;
-const FIRST_TABLE: u32 = 26_880;
-const FIRST_PRIORITY: u32 = 20_000;
-const PRIORITIES: u32 = 10;
-
+/// A slot's priorities in use, by their number in it.
 const BYPASS: u32 = 0;
 const DNS_UDP: u32 = 1;
 const DNS_TCP: u32 = 2;
 const ROUTES: u32 = 3;
 const END: u32 = 9;
-
-/// A tunnel's share of the machine's routing tables and rule priorities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Numbers", into = "Numbers")]
-pub(crate) struct Slot(u32);
-
-/// A slot as it is written down: the numbers that an administrator sees.
-#[derive(Serialize, Deserialize)]
-struct Numbers {
-    routes_table: u32,
-    dns_table: u32,
-    first_priority: u32,
-}
-
-impl From<Slot> for Numbers {
-    fn from(slot: Slot) -> Self {
-        Self {
-            routes_table: slot.routes_table(),
-            dns_table: slot.dns_table(),
-            first_priority: slot.priority(BYPASS),
-        }
-    }
-}
-
-impl TryFrom<Numbers> for Slot {
-    type Error = &'static str;
-
-    fn try_from(numbers: Numbers) -> Result<Self, Self::Error> {
-        Slot::all()
-            .find(|slot| {
-                slot.routes_table() == numbers.routes_table
-                    && slot.dns_table() == numbers.dns_table
-                    && slot.priority(BYPASS) == numbers.first_priority
-            })
-            .ok_or("not the tables and priorities of a slot of ours")
-    }
-}
-
-impl Slot {
-    /// Every slot there is.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..SLOTS).map(Self)
-    }
-
-    /// The table of included and excluded routes.
-    pub(crate) fn routes_table(self) -> u32 {
-        FIRST_TABLE + 2 * self.0
-    }
-
-    /// The table of captured DNS queries.
-    pub(crate) fn dns_table(self) -> u32 {
-        FIRST_TABLE + 2 * self.0 + 1
-    }
-
-    /// How announcements about its rules and routes are known, changed through that rtnetlink port.
-    pub(crate) fn footprint(self, port: u32) -> Footprint {
-        Footprint { table: self.routes_table(), priority: self.priority(BYPASS), port }
-    }
-
-    fn priority(self, which: u32) -> u32 {
-        FIRST_PRIORITY + PRIORITIES * self.0 + which
-    }
-
-    fn priorities(self) -> RangeInclusive<u32> {
-        priorities_of(self.footprint(0))
-    }
-}
-
-/// Both tables of a slot.
-pub(crate) fn tables_of(footprint: Footprint) -> RangeInclusive<u32> {
-    footprint.table..=footprint.table.saturating_add(1)
-}
-
-/// All priorities of a slot.
-pub(crate) fn priorities_of(footprint: Footprint) -> RangeInclusive<u32> {
-    footprint.priority..=footprint.priority.saturating_add(PRIORITIES - 1)
-}
 
 /// The rules of the machine, as far as slots are concerned.
 pub(crate) struct Census(Vec<Rule>);

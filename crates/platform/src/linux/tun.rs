@@ -5,35 +5,28 @@
 //! the first free number there. So an interface is always made under such a pattern, and then
 //! renamed where its name was given, which fails when that name is taken.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 
+use hypertap_wire::command::is_interface_name;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::links;
 use super::netlink::Netlink;
-use crate::privileged::{Errno, Footprint, MachineError, Offload, Tun, TunSpec};
+use super::{links, rights};
+use crate::privileged::{Footprint, MachineError, Offload, Tun, TunSpec};
 
-const DRIVER: &str = "/dev/net/tun";
 /// The pattern of interfaces whose name nobody chose.
 const FREE: &str = "hypertap%d";
 /// The pattern of interfaces that are about to get their name.
 const UNNAMED: &str = "hypertap-new%d";
 
-/// Opens the driver, to see whether it can be.
-pub(crate) fn probe_driver() -> Result<(), MachineError> {
-    let opened = OpenOptions::new().read(true).write(true).open(DRIVER);
-    opened.map(drop).map_err(|error| MachineError::NoDriver(Errno::from(error)))
-}
-
 /// Makes an interface, which is down and has no address, rule or route. It goes when its descriptors do.
 pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, MachineError> {
-    if let Some(name) = spec.name.as_deref().filter(|name| !is_name(name)) {
+    if let Some(name) = spec.name.as_deref().filter(|name| !is_interface_name(name)) {
         return Err(MachineError::BadName(name.to_owned()));
     }
-    probe_driver()?;
+    rights::probe_driver().map_err(MachineError::NoDriver)?;
     let devices = build(spec).map_err(|error| MachineError::of("create a TUN interface", error))?;
     let first = devices.first().expect("build makes at least one");
     let offload = offload_of(first);
@@ -42,7 +35,7 @@ pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, Machi
     if let Some(wanted) = &spec.name {
         links::rename(netlink, index, wanted).map_err(|error| match error.raw_os_error() {
             Some(libc::EEXIST) => MachineError::NameTaken(wanted.clone()),
-            // "all", "default", and bytes that only the kernel takes for white space.
+            // A later kernel's rule.
             Some(libc::EINVAL) => MachineError::BadName(wanted.clone()),
             _ => MachineError::of(format!("name the TUN interface {wanted}"), error),
         })?;
@@ -50,12 +43,6 @@ pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, Machi
     }
     let queues = devices.into_iter().map(into_owned).collect();
     Ok(Tun { name, index, queues, offload, footprint: Footprint::default() })
-}
-
-/// Whether the kernel would take the name (`dev_valid_name`), as it is.
-fn is_name(name: &str) -> bool {
-    let bad = |c: char| matches!(c, '/' | ':' | '%' | '\0') || c.is_whitespace();
-    (1..=15).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(bad)
 }
 
 fn build(spec: &TunSpec) -> io::Result<Vec<SyncDevice>> {

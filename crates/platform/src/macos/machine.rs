@@ -12,7 +12,9 @@ use async_trait::async_trait;
 
 use super::routes::Routes;
 use super::tun::Device;
-use crate::privileged::{Errno, Footprint, MachineError, Offload, Privileged, RouteChange, Tun, TunSpec};
+use crate::privileged::{
+    Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, Tun, TunSpec,
+};
 
 /// The jobs of [`Privileged`], done in this process. Needs no right itself. Nothing is written under
 /// `state_dir`, since macOS has no journal here.
@@ -109,8 +111,8 @@ impl Privileged for Machine {
         ))
     }
 
-    async fn gone(&mut self) {
-        std::future::pending::<()>().await;
+    async fn gone(&mut self) -> Gone {
+        std::future::pending().await
     }
 }
 

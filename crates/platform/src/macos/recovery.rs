@@ -6,10 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::privileged::MachineError;
-
-/// What was done about a tunnel whose owner had died; there is never one here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recovered {}
+use crate::recovery::Recovered;
 
 /// Finds nothing, ever.
 ///

@@ -188,8 +188,23 @@ fn an_entry_from_before_the_machine_started_is_dropped() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_kept_is_a_sentence_with_the_files_name() {
+    in_namespace(async |state| {
+        let mut half = half(&state);
+        let journal = state.path().join("journal");
+        let moved = state.path().join("moved");
+        std::fs::rename(&journal, &moved).unwrap();
+        std::fs::remove_dir_all(&moved).unwrap();
+        let error = half.open_tun(&spec()).await.unwrap_err().to_string();
+        let file = journal.join("lock");
+        assert!(error.contains(file.to_str().unwrap()) && error.contains("No such file"), "{error}");
+    });
+}
+
+#[test]
 fn a_state_directory_of_somebody_else_is_refused() {
     in_namespace(async |state| {
+        needs_root();
         let refused = |path: &Path| in_process(path).err().expect("refused").to_string();
         let other = state.path().join("other");
         std::fs::create_dir(&other).unwrap();
@@ -203,5 +218,9 @@ fn a_state_directory_of_somebody_else_is_refused() {
         std::os::unix::fs::symlink("/root", &link).unwrap();
         assert!(!refused(&link).is_empty());
         assert!(!Path::new("/root/journal").exists());
+        std::os::unix::fs::chown(state.path(), Some(65_534), None).unwrap();
+        let error = recover(state.path()).await.unwrap_err().to_string();
+        assert!(error.contains(state.path().to_str().unwrap()), "{error}");
+        assert!(error.contains("belongs to another user") && error.contains("--state-dir"), "{error}");
     });
 }

@@ -145,7 +145,8 @@ fn tunnels_opened_at_the_same_moment_do_not_meet() {
                     let state = if number % 2 == 0 { &state } else { &other_state };
                     let start = &start;
                     scope.spawn(move || {
-                        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                        let runtime =
+                            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                         let mut half = half(state);
                         start.wait();
                         let tun = runtime.block_on(half.open_tun(&spec())).unwrap();

@@ -1,9 +1,10 @@
 //! A namespace to be in, and eyes to look at it with.
 
+use crate::alone::alone;
+pub(crate) use crate::alone::needs_root;
 use hypertap_platform::{Privileged, RouteChange, RouteKind, Tun, TunSpec, in_process};
 use ipnet::IpNet;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 use std::future::Future;
@@ -23,15 +24,11 @@ pub(crate) fn in_namespace<F>(test: impl FnOnce(TempDir) -> F + Send + 'static)
 where
     F: Future<Output = ()>,
 {
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
+    alone(|| {
         run("ip link set lo up");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(test(TempDir::new().unwrap()));
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 pub(crate) fn run(command: &str) -> String {

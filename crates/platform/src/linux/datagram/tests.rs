@@ -1,5 +1,9 @@
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use hypertap_wire::packet::MAX_PACKET;
+
+use super::send::run_of;
 use super::*;
 
 fn sockets() -> (UdpSocket, UdpSocket, SocketAddr) {

@@ -1,0 +1,266 @@
+//! What an installation does, step by step, decided before the first step.
+//!
+//! The manifest is written before the first thing that it lists, and once more at the end. Whichever
+//! step an installation dies after, `uninstall` removes all of it, and `install` goes on with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use super::files::{self, Root};
+use super::manifest::{InstalledFile, MANIFEST, Manifest, fingerprint};
+use super::system;
+use crate::exit::{Exit, Failure};
+
+const SERVICE: &str = include_str!("../../../../../packaging/systemd/hypertap.service");
+const SOCKET: &str = include_str!("../../../../../packaging/systemd/hypertap.socket");
+const POLICY: &str = include_str!("../../../../../packaging/polkit/org.hypertap.helper.policy");
+
+/// A file to install.
+#[derive(Clone, Debug)]
+pub struct Part {
+    path: &'static str,
+    content: Vec<u8>,
+    mode: u32,
+    /// Whether it is an administrator's to edit, so that an edited one is kept.
+    editable: bool,
+}
+
+/// A change to the machine.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Make a directory.
+    Directory(PathBuf),
+    /// Write the manifest.
+    Save(Manifest),
+    /// Write a file.
+    Write(Part),
+    /// Remove a file that an earlier version had.
+    Remove(PathBuf),
+    /// Make the group.
+    Group,
+}
+
+/// An installation that nothing is in the way of.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is to be done, in order.
+    pub steps: Vec<Step>,
+    /// The files that stay as somebody has edited them.
+    pub kept: Vec<PathBuf>,
+    /// Whether something is installed already.
+    pub is_upgrade: bool,
+}
+
+/// The files of this version: the units, the polkit action and the running program itself.
+///
+/// # Errors
+/// When the program's own file cannot be read.
+pub fn parts() -> Result<Vec<Part>, Failure> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let binary = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let text =
+        |path, text: &str| Part { path, content: text.as_bytes().to_vec(), mode: 0o644, editable: true };
+    Ok(vec![
+        text("etc/systemd/system/hypertap.service", SERVICE),
+        text("etc/systemd/system/hypertap.socket", SOCKET),
+        text("usr/share/polkit-1/actions/org.hypertap.helper.policy", POLICY),
+        Part { path: "usr/local/bin/hypertap", content: binary, mode: 0o755, editable: false },
+    ])
+}
+
+impl Plan {
+    /// Plans to install `parts`, and the group if `with_group`.
+    ///
+    /// # Errors
+    /// [`Exit::Taken`] when a file is in the way; when an earlier manifest cannot be read.
+    pub fn new(root: &Root, parts: Vec<Part>, with_group: bool) -> Result<Self, Failure> {
+        let earlier = Manifest::load(root)?;
+        let is_upgrade = earlier.is_some();
+        let earlier = earlier.unwrap_or_default();
+        let listed = |part: &Part| InstalledFile {
+            path: part.path.into(),
+            fingerprints: vec![fingerprint(&part.content)],
+        };
+        let mut after = Manifest {
+            files: parts.iter().map(listed).collect(),
+            directories: earlier.directories.clone(),
+            group: earlier.group.clone(),
+        };
+        if with_group && !system::has_group() {
+            after.group = Some(system::GROUP.to_owned());
+        }
+        // A directory that two files need is made once; to make it again is no error.
+        let own = root.missing_above(Path::new(MANIFEST));
+        let others: Vec<PathBuf> =
+            parts.iter().flat_map(|part| root.missing_above(Path::new(part.path))).collect();
+        for directory in own.iter().chain(&others) {
+            if !after.directories.contains(directory) {
+                after.directories.push(directory.clone());
+            }
+        }
+        let (mut kept, mut writes) = (Vec::new(), Vec::new());
+        for part in parts {
+            if stays(root, &part, &earlier)? {
+                kept.push(root.path(part.path));
+            } else {
+                writes.push(Step::Write(part));
+            }
+        }
+        let mut steps: Vec<Step> = own.into_iter().map(Step::Directory).collect();
+        steps.push(Step::Save(merged(&earlier, &after)));
+        steps.extend(others.into_iter().map(Step::Directory));
+        steps.extend(writes);
+        steps.extend(after.group.is_some().then_some(Step::Group));
+        let dropped = earlier.files.into_iter().filter(|file| after.file(&file.path).is_none());
+        steps.extend(dropped.map(|file| Step::Remove(file.path)));
+        steps.push(Step::Save(after));
+        Ok(Self { steps, kept, is_upgrade })
+    }
+}
+
+/// Whether a file that is there stays, for somebody has edited it.
+fn stays(root: &Root, part: &Part, earlier: &Manifest) -> Result<bool, Failure> {
+    let path = root.path(part.path);
+    if fs::symlink_metadata(&path).is_err() {
+        return Ok(false);
+    }
+    let Some(listed) = earlier.file(Path::new(part.path)) else {
+        let text = anyhow!("{} is there already and not ours; move it away and try again", path.display());
+        return Err(Failure::new(Exit::Taken, text));
+    };
+    if !part.editable {
+        return Ok(false);
+    }
+    let there = fs::read(&path).map_err(|error| files::refused(&path, "read", error))?;
+    Ok(!listed.is_ours(&there) && there != part.content)
+}
+
+/// What is listed while one version replaces another: the things of both.
+fn merged(earlier: &Manifest, after: &Manifest) -> Manifest {
+    let mut both = after.clone();
+    for file in &earlier.files {
+        match both.files.iter_mut().find(|now| now.path == file.path) {
+            Some(now) => {
+                now.fingerprints.extend(file.fingerprints.iter().cloned());
+                now.fingerprints.dedup();
+            }
+            None => both.files.push(file.clone()),
+        }
+    }
+    both
+}
+
+impl Step {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What kept it from being done, naming the thing.
+    pub fn run(&self, root: &Root) -> Result<(), Failure> {
+        match self {
+            Self::Directory(path) => files::make_directory(&root.path(path)),
+            Self::Save(manifest) => manifest.save(root),
+            Self::Write(part) => files::write(&root.path(part.path), &part.content, part.mode),
+            Self::Remove(path) => files::remove(&root.path(path)).map(drop),
+            Self::Group => system::make_group(),
+        }
+    }
+
+    /// The file that it writes, if it does.
+    pub fn written(&self, root: &Root) -> Option<PathBuf> {
+        if let Self::Write(part) = self { Some(root.path(part.path)) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::removal::{Removal, Remover};
+    use super::*;
+
+    /// The files of a version, one of them only there in the first.
+    fn version(number: u8) -> Vec<Part> {
+        let part = |path, editable| Part { path, content: vec![number], mode: 0o644, editable };
+        let mut parts = vec![part("etc/unit", true), part("usr/local/bin/program", false)];
+        parts.extend((number == 1).then(|| part("etc/dropped/unit", true)));
+        parts
+    }
+
+    fn furnished() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("var/lib")).expect("ours");
+        let root = Root::existing(folder.path()).expect("it is there");
+        (folder, root)
+    }
+
+    fn install(root: &Root, number: u8, steps: usize) -> Plan {
+        let plan = Plan::new(root, version(number), false).expect("nothing is in the way");
+        for step in plan.steps.iter().take(steps) {
+            step.run(root).expect("done");
+        }
+        plan
+    }
+
+    fn uninstall(root: &Root) {
+        Removal::plan(root.clone()).expect("may").carry_out(Remover::CommandLine).expect("done");
+    }
+
+    /// Every path below a folder.
+    fn below(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut all: Vec<PathBuf> =
+            entries.flat_map(|path| [vec![path.clone()], below(&path)].concat()).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn uninstall_removes_all_of_an_installation_that_died_after_any_step() {
+        let (folder, root) = furnished();
+        let before = below(folder.path());
+        let mut steps = 0;
+        loop {
+            let all = install(&root, 1, steps).steps.len();
+            uninstall(&root);
+            assert_eq!(below(folder.path()), before, "after {steps} of {all} steps");
+            if steps == all {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 5);
+    }
+
+    #[test]
+    fn an_upgrade_that_died_after_any_step_is_taken_up_again_and_nothing_passes_for_edited() {
+        for steps in 0..20 {
+            let (folder, root) = furnished();
+            let before = below(folder.path());
+            install(&root, 1, usize::MAX);
+            install(&root, 2, steps);
+            let again = install(&root, 2, usize::MAX);
+            assert!(again.kept.is_empty(), "after {steps} steps: {:?}", again.kept);
+            assert_eq!(fs::read(root.path("etc/unit")).expect("there"), [2]);
+            assert!(!root.path("etc/dropped").join("unit").exists());
+            let manifest = Manifest::load(&root).expect("readable").expect("there");
+            assert!(manifest.files.iter().all(|file| file.fingerprints.len() == 1), "{manifest:?}");
+            uninstall(&root);
+            assert_eq!(below(folder.path()), before, "after {steps} steps");
+        }
+    }
+
+    #[test]
+    fn an_edited_file_is_kept_and_a_program_in_its_place_replaced() {
+        let (_folder, root) = furnished();
+        install(&root, 1, usize::MAX);
+        for path in ["etc/unit", "usr/local/bin/program"] {
+            fs::write(root.path(path), "edited").expect("ours");
+        }
+        for _ in 0..2 {
+            let plan = install(&root, 2, usize::MAX);
+            assert_eq!(plan.kept, [root.path("etc/unit")]);
+        }
+        assert_eq!(fs::read(root.path("etc/unit")).expect("there"), b"edited");
+        assert_eq!(fs::read(root.path("usr/local/bin/program")).expect("there"), [2]);
+    }
+}

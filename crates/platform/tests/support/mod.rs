@@ -1,0 +1,93 @@
+//! What the tests with a real service of the system share: Debian's package of it, unpacked and not
+//! installed, and a `/run` with a bus of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// How long a thing that happens at once may take on a machine that is busy.
+pub const TIME: Duration = Duration::from_secs(10);
+
+/// The unpacked package: the folder in the environment's `variable`, else Debian's, which is fetched once
+/// into the target folder.
+pub fn unpacked(package: &str, variable: &str) -> PathBuf {
+    if let Some(root) = std::env::var_os(variable) {
+        return root.into();
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
+    std::fs::create_dir_all(&folder).unwrap();
+    // Tests of several programs may want it at once, so it is locked, and there whole or not at all.
+    let script = "[ -e root ] || { rm -rf *.deb unpacking && apt-get download $0 \
+                  && dpkg -x $0_*.deb unpacking && mv unpacking root; }";
+    run(Command::new("flock").args(["lock", "sh", "-c", script, package]).current_dir(&folder));
+    folder.join("root")
+}
+
+/// Puts this thread into namespaces of its own, those of `more` and one of mounts, with an empty `/run`.
+pub fn own_run(more: CloneFlags) {
+    unshare(CloneFlags::CLONE_NEWNS | more).expect("this test needs root");
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+}
+
+const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
+  </policy>
+</busconfig>"#;
+
+/// A process that is killed when this is dropped.
+pub struct Service(Child);
+
+impl Service {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A system bus in [`own_run`], on which everybody may do everything.
+pub fn bus() -> Service {
+    std::fs::create_dir_all("/run/dbus").unwrap();
+    std::fs::write("/run/bus.conf", BUS).unwrap();
+    let bus = Service::start(Command::new("dbus-daemon").args(["--config-file=/run/bus.conf", "--nofork"]));
+    wait("the bus", || Path::new("/run/dbus/system_bus_socket").exists());
+    bus
+}
+
+/// Runs a program to its end, which must be a good one.
+pub fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits for a condition, for at most [`TIME`].
+pub fn wait(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + TIME;
+    while !done() {
+        assert!(Instant::now() < end, "waited for {what} for {TIME:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,213 @@
+//! `hypertap install` and `uninstall` on the machine itself, with a stand-in for systemd: systemd has to
+//! be the machine's first process. Everything else is the machine's own, seen through an overlay that
+//! goes with the test.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hypertap_tests::daemon::binary;
+use hypertap_tests::machine::{is_link, output, run, scratch};
+use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::{Client, Setup, in_namespaces, json};
+
+/// Where an installation puts something.
+const PLACES: [&str; 5] = [
+    "/usr/local/bin/hypertap",
+    "/etc/systemd/system/hypertap.service",
+    "/etc/systemd/system/hypertap.socket",
+    "/usr/share/polkit-1/actions/org.hypertap.helper.policy",
+    "/var/lib/hypertap",
+];
+
+/// What the stand-in was asked.
+const ASKED: &str = "/run/test/systemctl.log";
+/// The process id of the service, for the stand-in.
+const SERVICE: &str = "/run/test/service.pid";
+
+/// As systemctl(1): to stop is to send SIGTERM and, unless told not to, to wait for the service's end.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+echo "$*" >> /run/test/systemctl.log
+case " $* " in
+    *" stop "* | *" disable --now "*) ;;
+    *) exit 0 ;;
+esac
+pid=$(cat /run/test/service.pid 2>/dev/null) || exit 0
+kill -TERM "$pid"
+case " $* " in *" --no-block "*) exit 0 ;; esac
+while grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null; do sleep 0.05; done
+"#;
+
+/// A machine with systemd, or what passes for it, and nothing of ours.
+fn machine() {
+    needs_root();
+    for folder in ["etc", "usr", "var"] {
+        let (upper, work) = (scratch(&format!("{folder}-upper")), scratch(&format!("{folder}-work")));
+        fs::create_dir_all(&upper).and_then(|()| fs::create_dir_all(&work)).expect("ours");
+        let options = format!("lowerdir=/{folder},upperdir={},workdir={}", upper.display(), work.display());
+        run("mount", &["-t", "overlay", "overlay", "-o", &options, &format!("/{folder}")]);
+    }
+    fs::create_dir_all("/run/systemd/system").expect("ours");
+    stand_in("systemctl", SYSTEMCTL);
+    assert_eq!(installed(), Vec::<&str>::new(), "what is there already is none of this test's");
+}
+
+fn stand_in(name: &str, script: &str) {
+    let folder = scratch("bin");
+    fs::create_dir_all(&folder).expect("ours");
+    fs::write(folder.join(name), script).expect("ours");
+    fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).expect("ours");
+}
+
+/// The search path with the stand-ins before the rest.
+fn search_path() -> String {
+    format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", scratch("bin").display())
+}
+
+fn hypertap(words: &[&str]) -> (Option<i32>, String) {
+    let output = output(Command::new(binary()).args(words).env("PATH", search_path()));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What of ours is on the machine.
+fn installed() -> Vec<&'static str> {
+    let mut found: Vec<_> = PLACES.into_iter().filter(|path| Path::new(path).exists()).collect();
+    let groups = fs::read_to_string("/etc/group").expect("readable");
+    found.extend(groups.lines().any(|line| line.starts_with("hypertap:")).then_some("group hypertap"));
+    found
+}
+
+/// What systemctl was asked since the last time.
+fn asked() -> Vec<String> {
+    let asked = fs::read_to_string(ASKED).unwrap_or_default();
+    let _ = fs::remove_file(ASKED);
+    asked.lines().map(str::to_owned).collect()
+}
+
+fn install() {
+    let (code, said) = hypertap(&["install"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(installed().len(), PLACES.len() + 1, "{said}");
+    assert_eq!(asked(), ["daemon-reload", "enable --now hypertap.socket"]);
+}
+
+/// With no more rights than the unit file leaves the service.
+fn as_in_the_unit() -> Setup {
+    let unit = include_str!("../../packaging/systemd/hypertap.service");
+    let line =
+        unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("there is one");
+    let kept = line.to_lowercase().replace("cap_", "+").replace(' ', ",");
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--no-new-privs", "--bounding-set", &format!("-all,{kept}")]);
+    Setup::new().through(setpriv)
+}
+
+/// The service with a tunnel, as far as the stand-in knows.
+fn service(setup: Setup) -> (hypertap_tests::Daemon, Client) {
+    let daemon = setup.args(&["--group", "hypertap"]).env("PATH", search_path()).start();
+    fs::write(SERVICE, daemon.pid().to_string()).expect("ours");
+    let mut client = daemon.client();
+    client.start();
+    (daemon, client)
+}
+
+#[test]
+fn the_service_that_is_told_to_uninstall_replies_and_never_waits_for_its_own_end() {
+    in_namespaces(|| {
+        machine();
+        install();
+        let (mut daemon, mut client) = service(as_in_the_unit());
+        client.send(&json!({"cmd": "uninstall"}));
+        client.expect_text(r#"{"ok":true}"#);
+        client.expect_stopped("stoppedByUser");
+        client.expect_end();
+        daemon.assert_ends_well();
+        assert!(!is_link("hypertap0"));
+        assert_eq!(installed(), Vec::<&str>::new(), "{}", daemon.log());
+        let units = "hypertap.socket hypertap.service";
+        let wanted =
+            [format!("disable {units}"), "daemon-reload".to_owned(), format!("--no-block stop {units}")];
+        assert_eq!(asked(), wanted);
+    });
+}
+
+#[test]
+fn uninstall_by_hand_stops_the_service_first() {
+    in_namespaces(|| {
+        machine();
+        install();
+        let (mut daemon, mut client) = service(Setup::new());
+        let (code, said) = hypertap(&["uninstall"]);
+        assert_eq!(code, Some(0), "{said}");
+        client.expect_stopped("stoppedByUser");
+        daemon.assert_ends_well();
+        assert_eq!(installed(), Vec::<&str>::new(), "{said}");
+        assert_eq!(asked(), ["disable --now hypertap.socket hypertap.service", "daemon-reload"]);
+    });
+}
+
+#[test]
+fn a_daemon_without_rights_refuses_to_uninstall_and_keeps_its_tunnel() {
+    in_namespaces(|| {
+        machine();
+        install();
+        let (mut daemon, mut client) = service(Setup::new().args(&["--user", "nobody"]));
+        let (text, code) = client.refused(&json!({"cmd": "uninstall"}));
+        assert!(code == Some(3) && text.contains("`sudo hypertap uninstall`"), "{code:?} {text}");
+        client.expect_no_event();
+        assert_eq!(client.status(), "connected");
+        assert_eq!(installed().len(), PLACES.len() + 1);
+        assert_eq!(asked(), Vec::<String>::new());
+        daemon.assert_runs();
+    });
+}
+
+#[test]
+fn an_installation_that_was_killed_is_uninstalled_or_taken_up_again() {
+    in_namespaces(|| {
+        machine();
+        stand_in("groupadd", "#!/bin/sh\nkill -KILL $PPID\n");
+        for remedy in ["uninstall", "install"] {
+            let (code, said) = hypertap(&["install"]);
+            assert_eq!(code, None, "it is killed: {said}");
+            assert!(Path::new("/etc/systemd/system/hypertap.service").exists(), "half-way: {said}");
+            if remedy == "install" {
+                fs::remove_file(scratch("bin").join("groupadd")).expect("ours");
+                install();
+            }
+            let (code, said) = hypertap(&["uninstall"]);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(installed(), Vec::<&str>::new(), "after {remedy}: {said}");
+            asked();
+        }
+    });
+}
+
+#[test]
+fn a_group_that_was_there_before_stays() {
+    in_namespaces(|| {
+        machine();
+        run("groupadd", &["--system", "hypertap"]);
+        install();
+        let (code, said) = hypertap(&["uninstall"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(installed(), ["group hypertap"], "{said}");
+    });
+}
+
+#[test]
+fn a_staged_tree_that_was_copied_to_the_machine_is_uninstalled_there() {
+    in_namespaces(|| {
+        machine();
+        let stage: PathBuf = scratch("stage");
+        let (code, said) = hypertap(&["install", "--root", &stage.display().to_string()]);
+        assert_eq!((code, asked()), (Some(0), Vec::<String>::new()), "{said}");
+        run("cp", &["-a", &format!("{}/.", stage.display()), "/"]);
+        assert_eq!(installed().len(), PLACES.len(), "all but the group");
+        let (code, said) = hypertap(&["uninstall"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(installed(), Vec::<&str>::new(), "{said}");
+    });
+}
