@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hypertap_tests::daemon::wait_until_gone;
-use hypertap_tests::machine::{is_link, ping, run, scratch};
+use hypertap_tests::machine::{is_link, open_device, ping, run, scratch};
 use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::packet::ping_reply;
 use hypertap_tests::peer::{OTHER, peer_program};
@@ -23,14 +23,14 @@ const DRIVER: &str = r#"{"cmd":"event","event":"extensionApproved"}"#;
 /// Where pkexec is looked for first.
 const PKEXEC: &str = "/usr/bin/pkexec";
 
-/// Opens the TUN device to everybody, as most distributions do, or to root alone.
-fn set_device(mode: u32) {
+/// Leaves the TUN device to root alone, in this test's sight, as some servers do.
+fn close_device() {
     let folder = scratch("dev");
     fs::create_dir_all(&folder).expect("ours");
     run("mount", &["-t".as_ref(), "tmpfs".as_ref(), "tmpfs".as_ref(), folder.as_os_str()]);
     let device = folder.join("tun");
     run("mknod", &[device.as_os_str(), "c".as_ref(), "10".as_ref(), "200".as_ref()]);
-    fs::set_permissions(&device, Permissions::from_mode(mode)).expect("ours");
+    fs::set_permissions(&device, Permissions::from_mode(0o600)).expect("ours");
     run("mount", &["--bind".as_ref(), device.as_os_str(), "/dev/net/tun".as_ref()]);
 }
 
@@ -75,7 +75,7 @@ fn pending_client(daemon: &Daemon) -> Client {
 fn without_rights_the_greeting_is_pending_the_status_invalid_and_start_is_refused() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o666);
+        open_device();
         let daemon = ordinary(&set_pkexec(None, 0o644));
         let mut client = pending_client(&daemon);
         assert_eq!(client.status(), "invalid");
@@ -91,7 +91,7 @@ fn without_rights_the_greeting_is_pending_the_status_invalid_and_start_is_refuse
 fn a_device_that_cannot_be_opened_is_told_in_the_greeting() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o600);
+        close_device();
         let daemon = ordinary(&set_pkexec(None, 0o644));
         let mut client = daemon.silent_client();
         client.expect_text(PENDING);
@@ -156,7 +156,7 @@ fn a_journal_that_cannot_be_kept_is_an_error_that_names_the_file_and_the_cure() 
 fn load_config_without_anybody_to_ask_is_denied() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o666);
+        open_device();
         let mut daemon = ordinary(&set_pkexec(None, 0o644));
         let mut client = pending_client(&daemon);
         client.send(&json!({"cmd": "loadConfig"}));
@@ -172,7 +172,7 @@ fn load_config_without_anybody_to_ask_is_denied() {
 fn load_config_that_is_refused_is_denied() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o666);
+        open_device();
         let daemon = ordinary(&pkexec_that_exits(127));
         let mut client = pending_client(&daemon);
         client.plain(&json!({"cmd": "loadConfig"}));
@@ -185,7 +185,7 @@ fn load_config_that_is_refused_is_denied() {
 fn a_question_that_is_dismissed_is_authentication_cancelled_and_denied() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o666);
+        open_device();
         let daemon = ordinary(&pkexec_that_exits(126));
         let mut client = pending_client(&daemon);
         client.plain(&json!({"cmd": "loadConfig"}));
@@ -203,7 +203,7 @@ fn a_question_that_is_dismissed_is_authentication_cancelled_and_denied() {
 fn load_config_that_is_granted_is_approved_and_everything_works() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o600);
+        close_device();
         let before = Dump::now();
         let mut daemon = ordinary(&set_pkexec(Some(&peer_program()), 0o4755));
         let mut client = daemon.silent_client();
@@ -230,7 +230,7 @@ fn load_config_that_is_granted_is_approved_and_everything_works() {
 fn a_granted_daemon_whose_helper_is_lost_needs_not_ask_again_unless_its_keeper_is_too() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o666);
+        open_device();
         let before = Dump::now();
         let daemon = ordinary(&set_pkexec(Some(&peer_program()), 0o4755));
         let mut client = pending_client(&daemon);
@@ -255,7 +255,7 @@ fn a_granted_daemon_whose_helper_is_lost_needs_not_ask_again_unless_its_keeper_i
 fn a_granted_daemon_that_is_killed_leaves_nothing() {
     in_namespaces(|| {
         needs_root();
-        set_device(0o666);
+        open_device();
         let before = Dump::now();
         let mut daemon = ordinary(&set_pkexec(Some(&peer_program()), 0o4755));
         let mut client = pending_client(&daemon);

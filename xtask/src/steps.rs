@@ -88,14 +88,8 @@ const MACHINES_ROOT: &[&str] = &[
     "with_logind::",
     // Nodes of devices.
     "what_makes_a_tun_unusable_is_told_apart",
-    "without_rights_the_greeting_is_pending_the_status_invalid_and_start_is_refused",
     "a_device_that_cannot_be_opened_is_told_in_the_greeting",
-    "load_config_without_anybody_to_ask_is_denied",
-    "load_config_that_is_refused_is_denied",
-    "a_question_that_is_dismissed_is_authentication_cancelled_and_denied",
     "load_config_that_is_granted_is_approved_and_everything_works",
-    "a_granted_daemon_that_is_killed_leaves_nothing",
-    "a_granted_daemon_whose_helper_is_lost_needs_not_ask_again_unless_its_keeper_is_too",
 ];
 
 /// The words with which a run of tests ends: for an ordinary user, what is left out.

@@ -1,5 +1,7 @@
 //! What was found of dead processes.
 
+use std::fmt;
+
 /// What [`crate::recover`] did about a tunnel whose owner had died.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -13,4 +15,13 @@ pub struct Recovered {
     pub rules: usize,
     /// How many routes were removed; those that went with the link are not counted.
     pub routes: usize,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(name), true) = (&self.link, self.deleted_link) {
+            write!(f, "interface {name}, ")?;
+        }
+        write!(f, "{} rules and {} routes of process {}", self.rules, self.routes, self.pid)
+    }
 }

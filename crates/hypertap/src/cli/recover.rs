@@ -50,7 +50,9 @@ pub fn run(args: &RecoverArgs) -> Result<(), Failure> {
     } else if recovered.is_empty() {
         println!("nothing was left in {}", state_dir.display());
     } else {
-        recovered.iter().for_each(print);
+        for undone in &recovered {
+            println!("removed {undone}");
+        }
     }
     Ok(())
 }
@@ -58,13 +60,4 @@ pub fn run(args: &RecoverArgs) -> Result<(), Failure> {
 fn to_json(recovered: &Recovered) -> Value {
     let Recovered { pid, link, deleted_link, rules, routes } = recovered;
     json!({"pid": pid, "interface": link, "deleted": deleted_link, "rules": rules, "routes": routes})
-}
-
-fn print(recovered: &Recovered) {
-    let Recovered { pid, link, deleted_link, rules, routes } = recovered;
-    let interface = match link {
-        Some(name) if *deleted_link => format!("interface {name}, "),
-        _ => String::new(),
-    };
-    println!("removed {interface}{rules} rules and {routes} routes of process {pid}");
 }

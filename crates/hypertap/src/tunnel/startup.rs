@@ -75,7 +75,9 @@ pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
     let activated = activation::take().context("sockets from the service manager").map_err(usage)?;
     let has_rights = hypertap_platform::rights::rights().net_admin;
     if has_rights {
-        recover(&settings.state_dir).await?;
+        for undone in recover(&settings.state_dir).await? {
+            tracing::warn!("an earlier hypertap was killed; removed {undone}");
+        }
     } else {
         sweep_instances(&settings.state_dir);
     }
@@ -151,7 +153,6 @@ pub fn in_process(state_dir: &Path) -> Result<Box<dyn Privileged>, Failure> {
 }
 
 /// Removes what instances that a SIGKILL ended left on the machine and in the state directory.
-/// What is removed from the machine is logged.
 ///
 /// # Errors
 /// The first thing that could not be removed from the machine; the rest was still tried.

@@ -56,7 +56,6 @@ fn sweep(
         }
         let (pid, link) = (entry.pid, entry.link.as_ref().map(|link| link.name.clone()));
         let Undone { deleted_link, rules, routes, .. } = undone;
-        tracing::info!(pid, link, deleted_link, rules, routes, "removed what a dead hypertap left");
         recovered.push(Recovered { pid, link, deleted_link, rules, routes });
     }
     Ok((recovered, failed, asked_resolver))
