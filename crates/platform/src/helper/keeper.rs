@@ -20,7 +20,7 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stdin, fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -63,6 +63,11 @@ pub fn keep(daemon: OwnedFd, mut work: impl FnMut(Work) -> u8) -> io::Result<u8>
     let peer = peer::unix_peer(&daemon)?;
     // The daemon must see the end of this process, so no copy may be where a helper could leave it.
     dup2_stdin(File::open("/dev/null")?)?;
+    // Who started us may have it ignored, and an ignored one never comes.
+    // SAFETY: no handler is installed, so none can run.
+    unsafe {
+        sigaction(Signal::SIGCHLD, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))
+    }?;
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]);
     // A terminal sends these to the daemon too, whose end is ours. Nobody waits for them here.
     let not_ours = SigSet::from_iter([Signal::SIGINT, Signal::SIGHUP]);
