@@ -2,11 +2,12 @@
 
 import _path  # noqa: F401
 import asyncio
+import inspect
 import unittest
 from typing import Any, Dict, Optional
 
 from fake_daemon import FakeDaemon
-from hypertap import AsyncTunnel, CommandError, Disconnected, EventKind, StopReason, TunnelStopped
+from hypertap import AsyncTunnel, CommandError, Disconnected, EventKind, StopReason, Tunnel, TunnelStopped
 from test_tunnel import PLANES, open_files
 
 
@@ -19,6 +20,21 @@ def connect(daemon: FakeDaemon, unix: bool = True, timeout: float = 5.0) -> Asyn
 async def start(tunnel: AsyncTunnel, daemon: FakeDaemon, plane: str) -> None:
     port = 0 if plane == "udp" else None
     await tunnel.start("5.5.5.5", data_plane=plane, receive_port=port, data_port=daemon.data_port)
+
+
+class BothClientsTest(unittest.TestCase):
+    def test_what_one_client_has_the_other_has_with_the_same_parameters_and_words(self) -> None:
+        def public(client: type) -> Dict[str, Any]:
+            return {name: getattr(client, name) for name in dir(client) if not name.startswith("_")}
+
+        blocking, aio = public(Tunnel), public(AsyncTunnel)
+        self.assertEqual(blocking.keys() | {"connect"}, aio.keys())
+        for name in blocking.keys() - {"close"}:
+            with self.subTest(name):
+                self.assertEqual(inspect.getdoc(blocking[name]), inspect.getdoc(aio[name]))
+                if callable(blocking[name]):
+                    self.assertEqual(inspect.signature(blocking[name]), inspect.signature(aio[name]))
+        self.assertEqual(inspect.signature(Tunnel), inspect.signature(AsyncTunnel))
 
 
 class AsyncTunnelTest(unittest.IsolatedAsyncioTestCase):

@@ -7,10 +7,21 @@ import tempfile
 import threading
 import time
 import unittest
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Dict, List, Optional
 
 from fake_daemon import GREETING, FakeDaemon
-from hypertap import CommandError, Disconnected, EventKind, ProtocolError, Status, StopReason, Tunnel, TunnelStopped
+from hypertap import (
+    CommandError,
+    Disconnected,
+    EventKind,
+    ProtocolError,
+    StartOptions,
+    Status,
+    StopReason,
+    Tunnel,
+    TunnelStopped,
+)
 from hypertap.planes import SeqpacketPlane, StreamPlane
 
 PLANES = ("udp", "unix", "stream", "fd")
@@ -227,12 +238,49 @@ class TunnelTest(unittest.TestCase):
             with self.assertRaises(TimeoutError):
                 tunnel.wait_event(timeout=0.01)
 
+    def test_the_options_of_start_reach_the_daemon_and_defaults_are_left_to_it(self) -> None:
+        with FakeDaemon(unix=True) as daemon, connect(daemon, True) as tunnel:
+            options: StartOptions = {
+                "address6": IPv6Address("fd00::5"),
+                "mtu": 1400,
+                "name": "tun7",
+                "data_plane": "fd",
+                "offload": True,
+                "follow_default_route": True,
+            }
+            tunnel.start(IPv4Address("5.5.5.5"), **options)
+            tunnel.stop()
+            tunnel.start("5.5.5.5", data_plane="stream", mtu=None, offload=False)
+            first, _, second = daemon.commands
+            self.assertEqual(
+                {**first, "id": 0},
+                {
+                    "cmd": "start",
+                    "id": 0,
+                    "myIPv4Address": "5.5.5.5",
+                    "myIPv6Address": "fd00::5",
+                    "mtu": 1400,
+                    "name": "tun7",
+                    "dataPlane": "fd",
+                    "offload": True,
+                    "followDefaultRoute": True,
+                },
+            )
+            self.assertEqual(
+                {**second, "id": 0},
+                {"cmd": "start", "id": 0, "myIPv4Address": "5.5.5.5", "dataPlane": "stream"},
+            )
+
     def test_misuse_is_refused_before_anything_is_sent(self) -> None:
         with FakeDaemon() as daemon, connect(daemon, False) as tunnel:
             with self.assertRaisesRegex(ValueError, "control="):
                 tunnel.start("5.5.5.5", data_plane="fd")
             with self.assertRaises(ValueError):
                 tunnel.start("5.5.5.5", data_plane="pigeon")
+            with self.assertRaisesRegex(ValueError, "receive_port"):
+                tunnel.start("5.5.5.5", data_plane="stream", receive_port=5502)
+            with self.assertRaisesRegex(TypeError, "'adress6'.*address6"):
+                tunnel.start("5.5.5.5", **{"adress6": "fd00::1"})  # type: ignore[arg-type]
             self.assertEqual(daemon.commands, [])
 
     def test_a_daemon_that_forgets_the_data_path_is_named(self) -> None:

@@ -9,6 +9,7 @@ from .aio import AsyncTunnel
 from .commands import PastEvent, Routes, Stats, TrafficStats
 from .errors import CommandError, Disconnected, HypertapError, ProtocolError, TunnelStopped
 from .events import Event, EventKind, Status, StopReason
+from .options import StartOptions
 from .tunnel import Tunnel
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PastEvent",
     "ProtocolError",
     "Routes",
+    "StartOptions",
     "Stats",
     "Status",
     "StopReason",

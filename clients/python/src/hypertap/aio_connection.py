@@ -8,40 +8,28 @@ Packets are read and written directly; only when a plane is not ready does the l
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from types import TracebackType
-from typing import Callable, List, Optional, Set, Type, TypeVar, Union
+from typing import Callable, Optional, Set, Type, TypeVar, Union
 
-from . import channel
 from .commands import Command
 from .connection import REASON_WAIT
+from .endpoint import Endpoint, ended, receive
 from .errors import Disconnected, TunnelStopped
 from .events import StopReason
+from .opening import Opening
 from .planes import Plane
-from .protocol import Reply, Session
+from .protocol import Reply
 
 T = TypeVar("T")
 C = TypeVar("C", bound="AsyncConnection")
 
 
-class AsyncConnection:
+class AsyncConnection(Endpoint):
     """A command connection and its data plane, without the commands.  Belongs to one event loop."""
 
-    def __init__(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 5500,
-        *,
-        control: Optional[channel.ControlPath] = None,
-        timeout: float = 15.0,
-    ) -> None:
-        self._host, self._port, self._control = host, port, control
-        self._timeout = timeout
-        self._session = Session(os.close)
+    def _begin(self) -> None:
         self._sock: Optional[socket.socket] = None
-        self._plane: Optional[Plane] = None
-        self._over_unix = control is not None
         self._waiters: Set[asyncio.Future[None]] = set()
         self._unsent = bytearray()
         self._taken = 0  # packets
@@ -64,7 +52,7 @@ class AsyncConnection:
         self._loop = loop
         self._receiving_packets = asyncio.Lock()
         self._sending_packets = asyncio.Lock()
-        sock = await loop.run_in_executor(None, self._open)
+        sock = await loop.run_in_executor(None, self._open_socket)
         sock.setblocking(False)
         self._sock = sock
         loop.add_reader(sock, self._read)
@@ -80,11 +68,6 @@ class AsyncConnection:
         self._close_socket()
         self._wake()
         self._close_plane()
-
-    def _open(self) -> socket.socket:
-        if self._control is not None:
-            return channel.open_unix(self._control, socket.SOCK_STREAM, self._timeout)
-        return channel.open_tcp(self._host, self._port, self._timeout)
 
     def _close_socket(self) -> None:
         if self._sock is not None:
@@ -102,17 +85,10 @@ class AsyncConnection:
         """The loop says that the command socket has something."""
         if self._sock is None:
             return
-        failure: Optional[Exception] = None
-        data: bytes = b""
-        fds: List[int] = []
         try:
-            data, fds = channel.receive(self._sock)
-            if not data:
-                failure = Disconnected("the daemon closed the command connection")
+            data, fds, failure = receive(self._sock)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as error:
-            failure = Disconnected(f"the command connection ended: {error}")
         self._session.receive(data, fds)
         if failure is not None:
             self._session.fail(failure)
@@ -145,7 +121,7 @@ class AsyncConnection:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._session.fail(Disconnected(f"the command connection ended: {error}"))
+            self._session.fail(ended(error))
             self._close_socket()
             self._wake()
             return
@@ -154,11 +130,11 @@ class AsyncConnection:
         else:
             self._loop.remove_writer(self._sock)
 
-    def _use_plane(self, plane: Plane) -> None:
-        """Takes over the plane of a tunnel that has started.  Raises if it has stopped since."""
+    def _use_plane(self, opening: Opening) -> None:
+        """Takes the plane of a tunnel that has started.  Raises if it has stopped since."""
         if not self._session.running:
             raise self._session.stopped_error()
-        self._plane = plane
+        self._plane = opening.take()
 
     def _close_plane(self) -> None:
         if self._plane is not None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Callable, Dict, Generic, Iterable, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from .errors import ProtocolError
 from .events import Event, Status
+from .options import Address4, StartOptions, start_fields
 
 Body = Mapping[str, object]
 T = TypeVar("T")
 
-Address4 = Union[str, IPv4Address, IPv4Interface]
-Address6 = Union[str, IPv6Address, IPv6Interface]
 Route = Union[str, IPv4Address, IPv6Address, IPv4Network, IPv6Network]
 """``"10.1.2.3"`` or ``"10.1.0.0/16"``, of either family.  A plain address is a host route."""
-
-DATA_PLANES = ("udp", "unix", "stream", "fd")
 
 
 @dataclass(frozen=True)
@@ -77,35 +74,9 @@ def raw(cmd: str, fields: Mapping[str, object]) -> Command[Dict[str, object]]:
     return Command({**fields, "cmd": cmd}, dict)
 
 
-def start(
-    address: Address4,
-    *,
-    address6: Optional[Address6] = None,
-    mtu: Optional[int] = None,
-    name: Optional[str] = None,
-    data_plane: str = "udp",
-    receive_port: Optional[int] = None,
-    offload: bool = False,
-    follow_default_route: bool = False,
-) -> Command[Optional[str]]:
-    """``start``; reads the ``dataPath`` of the reply.  Only what differs from the daemon's defaults is sent."""
-    if data_plane not in DATA_PLANES:
-        raise ValueError(f"no such data plane: {data_plane!r}; there are {', '.join(DATA_PLANES)}")
-    fields: Dict[str, object] = {"cmd": "start", "myIPv4Address": str(address)}
-    if address6 is not None:
-        fields["myIPv6Address"] = str(address6)
-    if mtu is not None:
-        fields["mtu"] = mtu
-    if name is not None:
-        fields["name"] = name
-    if data_plane != "udp":
-        fields["dataPlane"] = data_plane
-    if receive_port is not None:
-        fields["receivePort"] = receive_port
-    if offload:
-        fields["offload"] = True
-    if follow_default_route:
-        fields["followDefaultRoute"] = True
+def start(address: Address4, options: StartOptions) -> Command[Optional[str]]:
+    """``start``; reads the ``dataPath`` of the reply."""
+    fields = start_fields(address, options)
     return Command(fields, lambda body: _text(body, "dataPath") if "dataPath" in body else None)
 
 

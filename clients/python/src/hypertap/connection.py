@@ -15,14 +15,16 @@ import socket
 import threading
 import time
 from types import TracebackType
-from typing import Callable, List, Optional, Type, TypeVar, Union
+from typing import Callable, Optional, Type, TypeVar, Union
 
 from . import channel
 from .commands import Command
+from .endpoint import Endpoint, ended, receive
 from .errors import Disconnected, TunnelStopped
 from .events import StopReason
+from .opening import Opening
 from .planes import Plane
-from .protocol import Reply, Session
+from .protocol import Reply
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Connection")
@@ -31,36 +33,22 @@ REASON_WAIT = 1.0
 """Seconds to wait for the event that explains why a data plane ended."""
 
 
-class Connection:
+class Connection(Endpoint):
     """A command connection and its data plane, without the commands."""
 
-    def __init__(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 5500,
-        *,
-        control: Optional[channel.ControlPath] = None,
-        timeout: float = 15.0,
-    ) -> None:
-        self._timeout = timeout
+    def _begin(self) -> None:
         self._changed = threading.Condition()
-        self._session = Session(os.close)
         self._sending = threading.Lock()  # commands leave in the order in which they were noted
-        self._plane: Optional[Plane] = None
         self._receiving_packets = threading.RLock()
         self._sending_packets = threading.RLock()
-        self._over_unix = control is not None
-        if control is not None:
-            self._sock = channel.open_unix(control, socket.SOCK_STREAM, timeout)
-        else:
-            self._sock = channel.open_tcp(host, port, timeout)
-        channel.limit_sends(self._sock, timeout)
+        self._sock = self._open_socket()
+        channel.limit_sends(self._sock, self._timeout)
         self._woken, self._wake = os.pipe()
         self._awake = False
         self._reader = threading.Thread(target=self._read, name="hypertap commands", daemon=True)
         self._reader.start()
         try:
-            self._wait(lambda: self._session.greeted, timeout, "the daemon's greeting")
+            self._wait(lambda: self._session.greeted, self._timeout, "the daemon's greeting")
         except BaseException:
             self.close()
             raise
@@ -106,7 +94,7 @@ class Connection:
                 self._sock.sendall(line)
             except OSError as error:
                 with self._changed:
-                    self._session.fail(Disconnected(f"the command connection ended: {error}"))
+                    self._session.fail(ended(error))
         try:
             return self._wait(
                 lambda: self._session.take_reply(ident), self._timeout, f"the reply to {command.name}"
@@ -133,15 +121,7 @@ class Connection:
     def _read(self) -> None:
         """The reader thread."""
         while self._session.failure is None:
-            failure: Optional[Exception] = None
-            data: bytes = b""
-            fds: List[int] = []
-            try:
-                data, fds = channel.receive(self._sock)
-                if not data:
-                    failure = Disconnected("the daemon closed the command connection")
-            except OSError as error:
-                failure = Disconnected(f"the command connection ended: {error}")
+            data, fds, failure = receive(self._sock)
             with self._changed:
                 self._session.receive(data, fds)
                 if failure is not None:
@@ -150,15 +130,15 @@ class Connection:
                     self._wake_packets()
                 self._changed.notify_all()
 
-    def _use_plane(self, plane: Plane) -> None:
-        """Takes over the plane of a tunnel that has started.  Raises if it has stopped since."""
+    def _use_plane(self, opening: Opening) -> None:
+        """Takes the plane of a tunnel that has started.  Raises if it has stopped since."""
         with self._changed:
             if not self._session.running:
                 raise self._session.stopped_error()
             if self._awake:
                 os.read(self._woken, 1)
                 self._awake = False
-            self._plane = plane
+            self._plane = opening.take()
 
     def _wait_packets(self, plane: Plane, what: int, deadline: Optional[float]) -> None:
         """Until the plane is ready; may return early.  Raises TimeoutError, and why no tunnel runs."""

@@ -1,12 +1,13 @@
-"""Preparing ``start``: which data plane, and when each kind of it has to be opened."""
+"""A ``start`` under way: which data plane, and when each kind of it has to be opened."""
 
 from __future__ import annotations
 
 import os
 from typing import Optional
 
-from .commands import Command
+from . import commands
 from .errors import ProtocolError
+from .options import Address4, StartOptions
 from .planes import DATA_PORT, RECEIVE_PORT, FdPlane, Plane, SeqpacketPlane, StreamPlane, UdpPlane
 from .protocol import Reply
 
@@ -15,32 +16,32 @@ class Opening:
     """Opens the data plane around one ``start`` command.
 
     UDP is bound before the command is sent, so that no packet finds the port closed; the others exist only
-    once the daemon has answered.
+    once the daemon has answered.  Raises TypeError and ValueError for options that cannot be.
     """
 
-    def __init__(self, data_plane: str, receive_port: Optional[int], data_port: int, over_unix: bool) -> None:
-        if data_plane == "fd" and not over_unix:
+    def __init__(self, address: Address4, options: StartOptions, over_unix: bool) -> None:
+        self._data_plane = options.get("data_plane", "udp")
+        self._plane: Optional[Plane] = None
+        self.wants_fd = self._data_plane == "fd"
+        if self.wants_fd and not over_unix:
             raise ValueError(
                 "the fd data plane needs the Unix command socket, since only that can carry a descriptor; "
                 "pass control=..."
             )
-        if receive_port is not None and data_plane != "udp":
+        port = options.get("receive_port")
+        if port is not None and self._data_plane != "udp":
             raise ValueError("receive_port belongs to the udp data plane")
-        self.wants_fd = data_plane == "fd"
-        self.receive_port: Optional[int] = None
-        """What to tell the daemon; None for its own default."""
-        self._data_plane = data_plane
-        self._plane: Optional[Plane] = None
-        if data_plane == "udp":
-            plane = UdpPlane(RECEIVE_PORT if receive_port is None else receive_port, data_port or DATA_PORT)
-            if receive_port is not None:
-                self.receive_port = plane.receive_port
+        self.command = commands.start(address, options)
+        if self._data_plane == "udp":
+            plane = UdpPlane(RECEIVE_PORT if port is None else port, options.get("data_port") or DATA_PORT)
             self._plane = plane
+            if port is not None:  # the one that was taken: 0 asks for any
+                self.command = commands.start(address, {**options, "receive_port": plane.receive_port})
 
-    def finish(self, command: Command[Optional[str]], reply: Reply, timeout: float) -> Plane:
-        """The open plane, after a reply.  Raises what the reply says; takes the reply's descriptor."""
+    def open(self, reply: Reply, timeout: float) -> None:
+        """Opens the plane as a reply says.  Raises the reply's error; takes the reply's descriptor."""
         try:
-            path = command.read(reply.check())
+            path = self.command.read(reply.check())
         except Exception:
             if reply.fd is not None:
                 os.close(reply.fd)
@@ -56,11 +57,15 @@ class Opening:
                 f"the daemon did not say where the {self._data_plane} data plane is; "
                 "it is older than this client, or its tunnel was running already: stop that first"
             )
+
+    def take(self) -> Plane:
+        """The open plane, the caller's from now on."""
+        assert self._plane is not None, "open comes before take"
         plane, self._plane = self._plane, None
         return plane
 
     def cancel(self) -> None:
-        """Closes what ``finish`` has not handed out."""
+        """Closes what nobody has taken."""
         if self._plane is not None:
             self._plane.close()
             self._plane = None

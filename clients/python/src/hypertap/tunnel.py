@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import select
 import time
-from typing import Dict, Iterable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Optional
 
 from . import commands
-from .commands import Address4, Address6, Command, PastEvent, Route, Routes, Stats
+from .commands import PastEvent, Route, Routes, Stats
 from .connection import Connection
 from .errors import TunnelStopped
 from .events import Event, EventKind, Status, StopReason
 from .opening import Opening
-from .planes import DATA_PORT, Plane, PlaneClosed
+from .options import Address4, StartOptions
+from .planes import PlaneClosed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # of the checker; the standard library has it from 3.11
 
 
 class Tunnel(Connection):
@@ -31,83 +35,36 @@ class Tunnel(Connection):
 
     # Lifecycle
 
-    @property
-    def vpn_approved(self) -> bool:
-        """Whether the daemon may configure networking; if not, see :meth:`load_config`."""
-        return bool(self._session.vpn_approved)
-
-    @property
-    def extension_approved(self) -> bool:
-        """Whether the kernel's TUN driver is usable; if not, see :meth:`load_extension`."""
-        return bool(self._session.extension_approved)
-
-    @property
-    def stop_reason(self) -> Optional[StopReason]:
-        """Why the tunnel stopped; None while it runs, and before the first start."""
-        return self._session.stop_reason
-
-    def start(
-        self,
-        address: Address4,
-        *,
-        address6: Optional[Address6] = None,
-        mtu: Optional[int] = None,
-        name: Optional[str] = None,
-        data_plane: str = "udp",
-        receive_port: Optional[int] = None,
-        data_port: int = DATA_PORT,
-        offload: bool = False,
-        follow_default_route: bool = False,
-    ) -> None:
+    def start(self, address: Address4, **options: Unpack[StartOptions]) -> None:
         """Creates the interface with this address and opens the data plane; returns once it runs.
 
-        ``data_plane`` is "udp", "unix", "stream" or "fd" (see :mod:`hypertap.planes`).  For UDP, packets arrive
-        at ``receive_port`` (default 5502; 0 takes any free one) and go to the daemon's ``data_port``.
-        ``follow_default_route`` stops the tunnel when the machine's default route changes.
+        The options are those of :class:`~hypertap.StartOptions`, as keyword arguments: ``address6``, ``mtu``,
+        ``name``, ``data_plane`` ("udp", "unix", "stream" or "fd"; see :mod:`hypertap.planes`), ``receive_port``,
+        ``data_port``, ``offload``, ``follow_default_route``.
 
-        Does nothing when this connection's tunnel runs already.  Raises CommandError, TunnelStopped.
+        Does nothing when this connection's tunnel runs already.  Raises CommandError, TunnelStopped; TypeError
+        and ValueError for options that cannot be.
         """
         if self._plane is not None and self._session.running:
-            self._run(commands.start(address))
+            self._run(commands.start(address, {}))
             return
         with self._receiving_packets, self._sending_packets:
             self._close_plane()
-            opening = Opening(data_plane, receive_port, data_port, self._over_unix)
+            opening = Opening(address, options, self._over_unix)
             try:
-                command = commands.start(
-                    address,
-                    address6=address6,
-                    mtu=mtu,
-                    name=name,
-                    data_plane=data_plane,
-                    receive_port=opening.receive_port,
-                    offload=offload,
-                    follow_default_route=follow_default_route,
-                )
-                self._start(command, opening)
+                outcome = self._start_outcome()
+                reply = self._ask(opening.command, opening.wants_fd)
+                opening.open(reply, self._timeout)
+                self._wait(outcome, self._timeout, "the tunnel's start")
+                self._use_plane(opening)
             finally:
                 opening.cancel()
 
-    def _start(self, command: Command[Optional[str]], opening: Opening) -> None:
-        session = self._session
-        starts, stops = session.starts, session.stops
-        reply = self._ask(command, opening.wants_fd)
-        plane = opening.finish(command, reply, self._timeout)
-        try:
-            self._wait(
-                lambda: session.starts > starts or session.stops > stops, self._timeout, "the tunnel's start"
-            )
-            self._use_plane(plane)
-        except BaseException:
-            plane.close()
-            raise
-
     def stop(self) -> None:
         """Takes the interface down; :meth:`start` works again."""
-        stops, running = self._session.stops, self._session.running
+        outcome = self._stop_outcome()
         self._run(commands.simple("stop"))
-        if running:
-            self._wait(lambda: self._session.stops > stops, self._timeout, "the tunnel's stop")
+        self._wait(outcome, self._timeout, "the tunnel's stop")
 
     def shutdown(self) -> None:
         """Takes the interface down and ends the daemon."""
@@ -194,14 +151,6 @@ class Tunnel(Connection):
 
     # Packets
 
-    @property
-    def plane(self) -> Plane:
-        """The open data plane, for programs with a loop of their own.  Raises TunnelStopped, Disconnected."""
-        plane = self._plane
-        if plane is None:
-            raise self._session.stopped_error()
-        return plane
-
     def recv(self, timeout: Optional[float] = None) -> bytes:
         """The next IP packet that the machine sent into the tunnel.
 
@@ -232,9 +181,7 @@ class Tunnel(Connection):
         """:meth:`send` for several packets."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._sending_packets:
-            plane = self.plane
-            if not self._session.running:
-                raise self._session.stopped_error()
+            plane = self._running_plane()
             try:
                 for packet in packets:
                     while not plane.try_send(packet):
