@@ -10,6 +10,7 @@ mod generated;
 mod left_out;
 mod packages;
 mod process;
+mod process_tree;
 mod rights;
 mod steps;
 mod test;

@@ -1,7 +1,6 @@
 //! Running programs from the repository's root, for as long as they may take.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::process_tree::Process;
 
 /// The repository's root: the directory above this crate.
 pub(crate) fn root() -> PathBuf {
@@ -80,14 +81,15 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Starts the command and waits for its end, which a watching thread brings about at the deadline.
 fn in_time<T>(command: &mut Command, wait: impl FnOnce(Child) -> io::Result<T>) -> Result<T> {
     let child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
-    let (id, deadline) = (child.id(), DEADLINE.get());
+    let deadline = DEADLINE.get();
+    let root = Process::of(&child);
     let (ended, is_over) = mpsc::sync_channel::<()>(1);
     let watch = move || {
         let Some(deadline) = deadline else { return false };
         let left = deadline.saturating_duration_since(Instant::now());
         let is_late = is_over.recv_timeout(left) == Err(RecvTimeoutError::Timeout);
-        if is_late {
-            kill_tree(id);
+        if let Some(root) = root.filter(|_| is_late) {
+            root.kill_tree();
         }
         is_late
     };
@@ -101,35 +103,6 @@ fn in_time<T>(command: &mut Command, wait: impl FnOnce(Child) -> io::Result<T>) 
         bail!("`{}` took too long and was killed", line_of(command));
     }
     result.with_context(|| format!("cannot wait for {}", command.get_program().display()))
-}
-
-/// Kills a process and all that descend from it. No group of processes does for that: ours would be
-/// killed too, and another one would not get the terminal's Ctrl-C.
-fn kill_tree(root: u32) {
-    let parents = parents();
-    let mut tree = HashSet::from([root]);
-    // Until nobody new is found: a process's number says nothing about its parent's.
-    while parents.iter().filter(|(id, parent)| tree.contains(parent) && tree.insert(*id)).count() > 0 {}
-    let ids = tree.iter().map(ToString::to_string);
-    // Some may have ended by themselves.
-    let _ = Command::new("sh")
-        .args(["-c", r#"kill -s KILL "$@""#, "sh"])
-        .args(ids)
-        .stderr(Stdio::null())
-        .status();
-}
-
-/// Every process with its parent (`proc_pid_stat(5)`); none where there is no such file system.
-fn parents() -> Vec<(u32, u32)> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pair = |entry: std::fs::DirEntry| {
-        let id = entry.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name, in brackets, may hold anything.
-        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
-        Some((id, parent))
-    };
-    entries.filter_map(pair).collect()
 }
 
 /// Whether a program of this name is on PATH, or where Debian keeps the administrator's programs.
