@@ -160,7 +160,7 @@ pub fn flow_hash(packet: &[u8]) -> u32 {
         (hash ^ u64::from(u32::from_ne_bytes(*word))).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
     });
     #[allow(clippy::cast_possible_truncation, reason = "32 bits are left")]
-    let hash = (hash >> 32) as u32;
+    let hash = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
     hash
 }
 
@@ -255,6 +255,22 @@ mod tests {
             let mut other = packet.clone();
             other[at] ^= 0x40;
             assert_eq!(flow_hash(&other) != hash, differs, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn flows_of_one_server_are_spread_whichever_port_differs() {
+        for (at, buckets) in [20, 22].into_iter().flat_map(|at| [2, 3, 4, 8].map(|buckets| (at, buckets))) {
+            let mut counts = vec![0; buckets];
+            for port in 40_000..40_800_u16 {
+                let mut packet = v4(60);
+                packet[9] = 6;
+                packet[at..at + 2].copy_from_slice(&port.to_be_bytes());
+                counts[flow_hash(&packet) as usize % buckets] += 1;
+            }
+            let fair = 800 / buckets;
+            let is_fair = |count: &usize| (fair / 2..fair * 2).contains(count);
+            assert!(counts.iter().all(is_fair), "ports at {at}: {counts:?}");
         }
     }
 
