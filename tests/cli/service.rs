@@ -26,10 +26,15 @@ const ASKED: &str = "/run/test/systemctl.log";
 /// The process id of the service, for the stand-in.
 const SERVICE: &str = "/run/test/service.pid";
 
-/// As systemctl(1): to stop is to send SIGTERM and, unless told not to, to wait for the service's end.
+/// Where root's tunnels have their sockets and their journal.
+const STATE: &str = "/run/hypertap";
+
+/// As systemctl(1): to stop is to send SIGTERM and, unless told not to, to wait for the service's end. The
+/// service is active while it runs.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 echo "$*" >> /run/test/systemctl.log
 case " $* " in
+    *" is-active "*) kill -0 "$(cat /run/test/service.pid)" 2>/dev/null; exit ;;
     *" stop "* | *" disable --now "*) ;;
     *) exit 0 ;;
 esac
@@ -127,9 +132,8 @@ fn the_service_that_is_told_to_uninstall_replies_and_never_waits_for_its_own_end
         assert!(!is_link("hypertap0"));
         assert_eq!(installed(), Vec::<&str>::new(), "{}", daemon.log());
         let units = "hypertap.socket hypertap.service";
-        let wanted =
-            [format!("disable {units}"), "daemon-reload".to_owned(), format!("--no-block stop {units}")];
-        assert_eq!(asked(), wanted);
+        assert_eq!(asked(), [format!("disable {units}"), format!("--no-block stop {units}")]);
+        assert!(!Path::new(STATE).join("journal").exists(), "{}", daemon.log());
     });
 }
 
@@ -145,7 +149,84 @@ fn uninstall_by_hand_stops_the_service_first() {
         daemon.assert_ends_well();
         assert_eq!(installed(), Vec::<&str>::new(), "{said}");
         assert_eq!(asked(), ["disable --now hypertap.socket hypertap.service", "daemon-reload"]);
+        assert!(!Path::new(STATE).exists(), "{said}");
     });
+}
+
+#[test]
+fn uninstall_leaves_other_tunnels_what_they_need() {
+    in_namespaces(|| {
+        machine();
+        install();
+        let other = Setup::new().ports(6500).start();
+        let mut client = other.client();
+        let (code, said) = hypertap(&["uninstall"]);
+        assert_eq!(code, Some(0), "{said}");
+        client.start();
+        assert!(is_link("hypertap0"));
+    });
+}
+
+#[test]
+fn an_upgrade_says_that_a_running_service_is_still_the_earlier_version() {
+    in_namespaces(|| {
+        machine();
+        install();
+        let upgrade = || {
+            let (code, said) = hypertap(&["install"]);
+            assert_eq!(code, Some(0), "{said}");
+            said.contains("`sudo systemctl restart hypertap.service`")
+        };
+        let age = || fs::write("/usr/local/bin/hypertap", "an earlier version").expect("ours");
+        age();
+        assert!(!upgrade(), "none runs");
+        let (daemon, _client) = service(Setup::new());
+        assert!(!upgrade(), "it is the same version");
+        age();
+        assert!(upgrade(), "an earlier one runs");
+        drop(daemon);
+        age();
+        assert!(!upgrade(), "none runs any more");
+    });
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_units() {
+    in_namespaces(|| {
+        machine();
+        if !Path::new("/usr/bin/systemd-analyze").exists() {
+            eprintln!("not tried: there is no systemd-analyze");
+            return;
+        }
+        install();
+        let mut verify = Command::new("systemd-analyze");
+        verify.args(["verify", "--man=no", "--recursive-errors=no"]);
+        let verified = output(verify.args(&PLACES[1..3]));
+        assert!(verified.status.success(), "{verified:?}");
+    });
+}
+
+/// systemd.unit(5), systemd.socket(5): the limits are of starts, and each client of a socket is one.
+#[test]
+fn clients_that_come_and_go_fast_do_not_have_systemd_give_the_service_up() {
+    let service = include_str!("../../packaging/systemd/hypertap.service");
+    let socket = include_str!("../../packaging/systemd/hypertap.socket");
+    let section = |text: &'static str, name: &str| {
+        let rest = text.split_once(&format!("[{name}]\n")).expect("it is there").1;
+        rest.split_once("\n[").map_or(rest, |(section, _)| section)
+    };
+    let has = |section: &str, line: &str| section.lines().any(|found| found == line);
+    assert!(has(section(service, "Unit"), "StartLimitIntervalSec=0"));
+    assert!(has(section(socket, "Socket"), "TriggerLimitIntervalSec=0"));
+    assert!(has(section(socket, "Socket"), "RemoveOnStop=yes"));
+    // Then only this keeps one that cannot start from starting all the time.
+    let pause = section(service, "Service").lines().find(|line| line.contains("SERVICE_RESULT"));
+    let script = pause.and_then(|line| line.strip_prefix("ExecStopPost=/bin/sh -c '")).expect("a pause");
+    let script = script.trim_end_matches('\'').replace("$$", "$").replace("sleep 1", "exit 9");
+    for (result, code) in [("success", 0), ("exit-code", 9), ("signal", 9)] {
+        let ended = output(Command::new("sh").args(["-c", &script]).env("SERVICE_RESULT", result));
+        assert_eq!(ended.status.code(), Some(code), "{result}");
+    }
 }
 
 #[test]

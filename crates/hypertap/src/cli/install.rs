@@ -4,6 +4,7 @@ mod files;
 mod manifest;
 mod plan;
 mod removal;
+mod state;
 mod system;
 
 use std::path::PathBuf;
@@ -23,7 +24,8 @@ use crate::exit::Failure;
 /// changes anything.
 ///
 /// On a machine that has an installation already this replaces it. A unit file or a polkit action
-/// that was edited meanwhile is kept as it is, and said to be. An installation that was interrupted
+/// that was edited meanwhile is kept as it is, and said to be. A service that is running goes on as
+/// the earlier version until it is restarted, which is said too. An installation that was interrupted
 /// is taken up again, or removed by `hypertap uninstall`.
 #[derive(Args, Clone, Debug)]
 pub struct InstallArgs {
@@ -39,7 +41,8 @@ pub struct InstallArgs {
 /// Remove what `hypertap install` put on this machine, and nothing else
 ///
 /// Stops the service and removes each thing that the manifest lists, also what was edited since:
-/// that is said. Drop-in files and whatever else somebody put beside them stay.
+/// that is said. Drop-in files and whatever else somebody put beside them stay. /run/hypertap goes
+/// too where no other tunnel has anything there.
 #[derive(Args, Clone, Debug)]
 pub struct UninstallArgs {
     /// Uninstall below this directory instead of /
@@ -63,14 +66,19 @@ pub fn install(args: &InstallArgs) -> Result<(), Failure> {
     for path in plan.steps.iter().filter_map(|step| step.written(&root)) {
         println!("installed {}", path.display());
     }
-    for path in &plan.kept {
-        let how = "it was edited here; to have this version's, move it away and install again";
-        println!("kept {}: {how}", path.display());
+    for kept in &plan.kept {
+        println!("kept {kept}");
     }
     if root.is_machine() && system::has_systemd() {
         system::systemctl(&["daemon-reload"]);
         if !args.no_start {
             system::systemctl(&["enable", "--now", "hypertap.socket"]);
+        }
+        if plan.is_upgrade && plan.has_changes && system::is_active("hypertap.service") {
+            println!(
+                "the running service is still the version that was installed before; this one runs after \
+                 `sudo systemctl restart hypertap.service`, which takes a tunnel that is up down"
+            );
         }
     }
     let group = system::GROUP;

@@ -3,7 +3,9 @@
 //! The manifest is written before the first thing that it lists, and once more at the end. Whichever
 //! step an installation dies after, `uninstall` removes all of it, and `install` goes on with it.
 
+use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -48,9 +50,30 @@ pub struct Plan {
     /// What is to be done, in order.
     pub steps: Vec<Step>,
     /// The files that stay as somebody has edited them.
-    pub kept: Vec<PathBuf>,
+    pub kept: Vec<Kept>,
     /// Whether something is installed already.
     pub is_upgrade: bool,
+    /// Whether any file will be another than the one that is there.
+    pub has_changes: bool,
+}
+
+/// A file that stays as somebody has edited it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    path: PathBuf,
+    /// Whether this version has no such file any more.
+    is_dropped: bool,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = if self.is_dropped {
+            ", and this version has none; remove it if nothing needs it"
+        } else {
+            "; to have this version's, move it away and install again"
+        };
+        write!(f, "{}: it was edited here{remedy}", self.path.display())
+    }
 }
 
 /// The files of this version: the units, the polkit action and the running program itself.
@@ -100,23 +123,26 @@ impl Plan {
                 after.directories.push(directory.clone());
             }
         }
-        let (mut kept, mut writes) = (Vec::new(), Vec::new());
+        let (mut kept, mut writes, mut has_changes) = (Vec::new(), Vec::new(), false);
         for part in parts {
             if stays(root, &part, &earlier)? {
-                kept.push(root.path(part.path));
+                kept.push(Kept { path: root.path(part.path), is_dropped: false });
             } else {
+                has_changes |= there(&root.path(part.path))?.as_ref() != Some(&part.content);
                 writes.push(Step::Write(part));
             }
         }
+        let (removed, stay) = dropped(root, &earlier, &after)?;
+        kept.extend(stay.iter().map(|file| Kept { path: root.path(&file.path), is_dropped: true }));
+        after.files.extend(stay);
         let mut steps: Vec<Step> = own.into_iter().map(Step::Directory).collect();
         steps.push(Step::Save(merged(&earlier, &after)));
         steps.extend(others.into_iter().map(Step::Directory));
         steps.extend(writes);
         steps.extend(after.group.is_some().then_some(Step::Group));
-        let dropped = earlier.files.into_iter().filter(|file| after.file(&file.path).is_none());
-        steps.extend(dropped.map(|file| Step::Remove(file.path)));
+        steps.extend(removed.into_iter().map(|file| Step::Remove(file.path)));
         steps.push(Step::Save(after));
-        Ok(Self { steps, kept, is_upgrade })
+        Ok(Self { steps, kept, is_upgrade, has_changes })
     }
 }
 
@@ -130,11 +156,32 @@ fn stays(root: &Root, part: &Part, earlier: &Manifest) -> Result<bool, Failure> 
         let text = anyhow!("{} is there already and not ours; move it away and try again", path.display());
         return Err(Failure::new(Exit::Taken, text));
     };
-    if !part.editable {
-        return Ok(false);
+    let is_edited = |there: Vec<u8>| !listed.is_ours(&there) && there != part.content;
+    Ok(part.editable && there(&path)?.is_some_and(is_edited))
+}
+
+/// The files that an earlier version had and this one lacks: first those to remove, then those that stay,
+/// and stay listed, for somebody has edited them.
+fn dropped(
+    root: &Root,
+    earlier: &Manifest,
+    after: &Manifest,
+) -> Result<(Vec<InstalledFile>, Vec<InstalledFile>), Failure> {
+    let (mut removed, mut stay) = (Vec::new(), Vec::new());
+    for file in earlier.files.iter().filter(|file| after.file(&file.path).is_none()) {
+        let is_edited = there(&root.path(&file.path))?.is_some_and(|content| !file.is_ours(&content));
+        if is_edited { &mut stay } else { &mut removed }.push(file.clone());
     }
-    let there = fs::read(&path).map_err(|error| files::refused(&path, "read", error))?;
-    Ok(!listed.is_ours(&there) && there != part.content)
+    Ok((removed, stay))
+}
+
+/// What a file holds, if it is there.
+fn there(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(files::refused(path, "read", error)),
+    }
 }
 
 /// What is listed while one version replaces another: the things of both.
@@ -258,9 +305,25 @@ mod tests {
         }
         for _ in 0..2 {
             let plan = install(&root, 2, usize::MAX);
-            assert_eq!(plan.kept, [root.path("etc/unit")]);
+            assert_eq!(plan.kept, [Kept { path: root.path("etc/unit"), is_dropped: false }]);
         }
         assert_eq!(fs::read(root.path("etc/unit")).expect("there"), b"edited");
         assert_eq!(fs::read(root.path("usr/local/bin/program")).expect("there"), [2]);
+    }
+
+    #[test]
+    fn an_edited_file_that_a_later_version_drops_is_kept_and_still_listed() {
+        let (folder, root) = furnished();
+        let before = below(folder.path());
+        install(&root, 1, usize::MAX);
+        let dropped = root.path("etc/dropped/unit");
+        fs::write(&dropped, "edited").expect("ours");
+        for _ in 0..2 {
+            let plan = install(&root, 2, usize::MAX);
+            assert_eq!(plan.kept, [Kept { path: dropped.clone(), is_dropped: true }]);
+            assert_eq!(fs::read(&dropped).expect("there"), b"edited");
+        }
+        uninstall(&root);
+        assert_eq!(below(folder.path()), before);
     }
 }

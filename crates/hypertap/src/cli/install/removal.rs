@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::files::{self, Root};
 use super::manifest::{MANIFEST, Manifest};
-use super::system;
+use super::{state, system};
 use crate::exit::Failure;
 
 /// The units that are installed.
@@ -77,7 +77,7 @@ impl Removal {
     /// # Errors
     /// The first thing that cannot be removed; the manifest is there still then.
     pub fn carry_out(self, by: Remover) -> Result<Vec<Removed>, Failure> {
-        let manifest = self.manifest.unwrap_or_default();
+        let Some(manifest) = self.manifest else { return remove(&self.root, &Manifest::default()) };
         let units: Vec<&str> = if self.root.is_machine() && system::has_systemd() {
             let is_listed = |unit: &&str| manifest.files.iter().any(|file| file.path.ends_with(unit));
             UNITS.into_iter().filter(is_listed).collect()
@@ -92,10 +92,15 @@ impl Removal {
             system::systemctl(&[disable, &units].concat());
         }
         let removed = remove(&self.root, &manifest)?;
+        if self.root.is_machine() {
+            state::remove_unless_used();
+        }
         if !units.is_empty() {
-            system::systemctl(&["daemon-reload"]);
-            if by == Remover::Daemon {
-                system::systemctl(&[&["--no-block", "stop"], &units[..]].concat());
+            match by {
+                Remover::CommandLine => system::systemctl(&["daemon-reload"]),
+                // systemd still knows what the units said, and forgets it once they have stopped: before
+                // that it removes the socket's file, because they said so.
+                Remover::Daemon => system::systemctl(&[&["--no-block", "stop"], &units[..]].concat()),
             }
         }
         Ok(removed)

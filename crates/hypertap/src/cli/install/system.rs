@@ -24,6 +24,12 @@ pub fn systemctl(words: &[&str]) {
     }
 }
 
+/// Whether systemd runs a unit.
+pub fn is_active(unit: &str) -> bool {
+    let asked = Command::new("systemctl").args(["is-active", "--quiet", unit]).status();
+    asked.is_ok_and(|status| status.success())
+}
+
 /// Whether there is the group, in whatever database the machine has.
 pub fn has_group() -> bool {
     !matches!(Allowed::new(0, Some(GROUP)), Err(NoGroup::Unknown(_)))
