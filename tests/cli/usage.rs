@@ -1,5 +1,7 @@
 //! The command line: exit codes, and sentences that say what to do.
 
+mod doctor;
+
 use std::process::Command;
 
 use hypertap_tests::daemon::binary;
@@ -150,18 +152,5 @@ fn status_shows_a_running_tunnel_and_disturbs_nobody() {
         assert!(code == Some(0) && value.to_string().contains("hypertap0"), "{out}");
         client.expect_no_event();
         daemon.assert_runs();
-    });
-}
-
-#[test]
-fn doctor_says_whether_a_tunnel_can_be_started() {
-    in_namespaces(|| {
-        let (code, out, err) = said(&["doctor"]);
-        assert_eq!(code, Some(0), "{out}{err}");
-        let (code, out, _) = said(&["doctor", "--json"]);
-        assert!(code == Some(0) && serde_json::from_str::<Value>(&out).is_ok(), "{out}");
-        let _port = std::net::TcpListener::bind("127.0.0.1:5500").expect("free");
-        let (code, out, err) = said(&["doctor"]);
-        assert!(code == Some(4) && out.contains("5500"), "{code:?} {out}{err}");
     });
 }

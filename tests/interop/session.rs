@@ -4,6 +4,9 @@
 //! of its own. The user's service manager is played by a shell, which is the daemon's parent and sets
 //! what systemd sets.
 
+#[path = "../../crates/platform/tests/support/bus.rs"]
+mod bus;
+
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -42,12 +45,8 @@ struct Logind {
 impl Logind {
     fn start(package: &Path) -> Self {
         needs_root();
-        fs::create_dir_all("/run/dbus").expect("/run is ours");
-        let config = scratch("bus.conf");
-        fs::write(&config, BUS).expect("the folder is ours");
-        let mut bus = Command::new("dbus-daemon");
-        let bus = bus.arg("--config-file").arg(config).arg("--nofork").spawn().expect("it is installed");
-        eventually("the bus listens", || Path::new("/run/dbus/system_bus_socket").exists());
+        let bus = bus::command().spawn().expect("it is installed");
+        eventually("the bus listens", || Path::new(bus::SOCKET).exists());
 
         let groups = scratch("groups");
         fs::create_dir(&groups).expect("the folder is ours");
@@ -119,17 +118,6 @@ mount -t tmpfs none /sys/class/tty && mount -t tmpfs none /var/lib || exit
 umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit
 for each in 0 1 2 3 4 5 6 7 8 9; do sleep 1000 & echo $! >>/run/leaders; done
 exec "$0""#;
-
-const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=/run/dbus/system_bus_socket</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
-  </policy>
-</busconfig>"#;
 
 /// The user's daemon, started by a shell that says so with `words`. It has the one right that it
 /// needs, so that nobody has to be asked for it; its words on the command line are those of `setup`.

@@ -1,14 +1,16 @@
 //! After every end, the machine is as it was.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use hypertap_tests::daemon::wait_until_gone;
-use hypertap_tests::machine::{Uplink, add_link, device_towards, ip, is_link, ping, run};
+use hypertap_tests::daemon::{binary, wait_until_gone};
+use hypertap_tests::machine::{Uplink, add_link, device_towards, ip, is_link, output, ping, run};
 use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::packet::ping_reply;
 use hypertap_tests::{Client, Daemon, Dump, Responder, Setup, UdpProgram, eventually, in_namespaces, json};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A machine with something on it that must stay: an uplink, rules and routes of its own.
 fn furnished() -> (Uplink, Dump) {
@@ -319,6 +321,140 @@ fn with_user_nothing_is_left_of_a_helper_that_ended_and_start_works_again() {
         wait_until_gone(helper);
         eventually("the sockets are removed too", || left_in_state_folder().is_empty());
         before.assert_same();
+    });
+}
+
+/// As [`lose_the_helper`] by a SIGKILL, which the machine and the next `start` must not show.
+fn assert_a_loss_is_undone(daemon: &Daemon, client: &mut Client, before: &Dump) {
+    lose_the_helper(daemon, client, Signal::SIGKILL);
+    before.assert_same();
+    assert_eq!(client.status(), "disconnected");
+    client.expect_no_event();
+    full(client);
+    client.plain(&json!({"cmd": "stop"}));
+    client.expect_stopped("stoppedByUser");
+    before.assert_same();
+}
+
+#[test]
+fn with_user_a_lost_helper_is_noticed_where_ends_of_children_are_ignored_too() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut careless = Command::new("env");
+        careless.arg("--ignore-signal=CHLD");
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).through(careless).start();
+        let ignored = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it runs");
+        let ignored = ignored.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("it is there");
+        let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a mask");
+        assert_ne!(ignored & (1 << (Signal::SIGCHLD as i32 - 1)), 0, "the daemon was started so");
+        let mut client = daemon.client();
+        assert_a_loss_is_undone(&daemon, &mut client, &before);
+        let keeper = daemon.keeper();
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+        wait_until_gone(keeper);
+        before.assert_same();
+    });
+}
+
+/// Lets a process of root's have so many descriptors.
+fn limit_descriptors(process: Pid, limit: u32) {
+    run("prlimit", &["--pid", &process.to_string(), &format!("--nofile={limit}:")]);
+}
+
+#[test]
+fn with_user_a_keeper_that_can_start_no_other_helper_undoes_what_the_lost_one_did() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+        let mut client = daemon.client();
+        full(&mut client);
+        let (keeper, helper) = (daemon.keeper(), daemon.helper());
+        limit_descriptors(keeper, 4);
+        kill(helper, Signal::SIGKILL).expect("it runs");
+        eventually("it cannot", || daemon.log().contains("cannot start another privileged helper"));
+        limit_descriptors(keeper, 1024);
+        client.expect_stopped("providerDisabled");
+        client.expect_event("vpnRemoved");
+        before.assert_same();
+        assert_eq!(client.status(), "invalid");
+        wait_until_gone(keeper);
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+        eventually("the sockets are removed too", || left_in_state_folder().is_empty());
+    });
+}
+
+/// Pages of the journal.
+fn pages() -> Vec<String> {
+    let left = left_in_state_folder().into_iter();
+    left.filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "json")).collect()
+}
+
+/// Makes the journal's only page one that cannot be removed, as a file system may that was switched to
+/// read only.
+fn pin_page() -> String {
+    let page = pages().pop().expect("a tunnel is open");
+    run("mount", &["--bind", &page, &page]);
+    page
+}
+
+#[test]
+fn with_user_what_cannot_be_removed_of_a_lost_helper_costs_no_right() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+        let mut client = daemon.client();
+        full(&mut client);
+        let page = pin_page();
+        kill(daemon.helper(), Signal::SIGKILL).expect("it runs");
+        client.expect_stopped("providerDisabled");
+        client.expect_event("vpnRemoved");
+        assert_eq!(client.status(), "disconnected");
+        before.assert_same();
+        let log = daemon.log();
+        let said = log.lines().find(|line| line.contains("hypertap recover")).expect("it says what to do");
+        assert!(said.contains(&page), "{said}");
+
+        // The next tunnel takes the same tables, and the page that names them undoes nothing of it.
+        assert_a_loss_is_undone(&daemon, &mut client, &before);
+        full(&mut client);
+        let during = Dump::now();
+        let recovering = output(Command::new(binary()).arg("recover"));
+        assert!(String::from_utf8_lossy(&recovering.stderr).contains(&page), "{recovering:?}");
+        during.assert_same();
+        client.plain(&json!({"cmd": "shutdown"}));
+        daemon.assert_ends_well();
+        before.assert_same();
+    });
+}
+
+#[test]
+fn what_cannot_be_removed_of_a_dead_instance_keeps_no_daemon_from_starting() {
+    in_namespaces(|| {
+        let (_uplink, before) = furnished();
+        let mut daemon = Daemon::start();
+        full(&mut daemon.client());
+        daemon.kill();
+        let page = pin_page();
+        let mut next = Daemon::start();
+        before.assert_same();
+        let log = next.log();
+        let said = log.lines().find(|line| line.contains("hypertap recover")).expect("it says what to do");
+        assert!(said.contains(&page), "{said}");
+        let mut client = next.client();
+        full(&mut client);
+        run("umount", &[&page]);
+        client.plain(&json!({"cmd": "shutdown"}));
+        next.assert_ends_well();
+        let mut last = Daemon::start();
+        before.assert_same();
+        assert_eq!(pages(), Vec::<String>::new());
+        last.signal(Signal::SIGTERM);
+        last.assert_ends_well();
     });
 }
 

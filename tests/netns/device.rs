@@ -1,34 +1,14 @@
 //! The data plane that is the kernel's device itself, handed over.
 
-use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hypertap_tests::inside::{FAR, assert_received, receiver, to_us};
 use hypertap_tests::machine::{ip_json, is_link, ping};
-use hypertap_tests::packet::{self, head, ping_reply, udp4};
+use hypertap_tests::packet::{self, head, ping_reply};
 use hypertap_tests::peer::OTHER;
 use hypertap_tests::program::DeviceProgram;
 use hypertap_tests::{Daemon, Dump, Peer, Program, Responder, Setup, TIME, eventually, in_namespaces, json};
-
-const OURS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-
-fn receiver() -> UdpSocket {
-    let socket = UdpSocket::bind((OURS, 7000)).expect("the address is here");
-    socket.set_read_timeout(Some(TIME)).expect("not zero");
-    socket
-}
-
-#[track_caller]
-fn assert_received(socket: &UdpSocket, expected: &[u8]) {
-    let mut bytes = vec![0; 65536];
-    let (count, _) = socket.recv_from(&mut bytes).expect("it arrives");
-    assert_eq!(&bytes[..count], expected);
-}
-
-fn to_us(payload: &[u8]) -> Vec<u8> {
-    udp4((FAR, 8000), (OURS, 7000), payload)
-}
 
 #[test]
 fn the_device_itself_rides_on_the_reply_over_the_unix_socket() {
@@ -71,13 +51,13 @@ fn with_offload_the_device_has_a_virtio_net_header() {
         let device = DeviceProgram::new(client.take_descriptor());
         let socket = receiver();
         socket.send_to(b"out", (FAR, 8000)).expect("there is a route");
-        let deadline = std::time::Instant::now() + TIME;
+        let deadline = Instant::now() + TIME;
         let packet = loop {
             let packet = device.receive(TIME).expect("it arrives");
             if packet.get(10..).is_some_and(|packet| head(packet).protocol == packet::UDP) {
                 break packet;
             }
-            assert!(std::time::Instant::now() < deadline, "something else for ever: {packet:02x?}");
+            assert!(Instant::now() < deadline, "something else for ever: {packet:02x?}");
         };
         // struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
         assert_eq!(packet[1], 0, "one small packet is no segment: {packet:02x?}");

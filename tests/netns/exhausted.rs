@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hypertap_tests::machine::{output, ping};
 use hypertap_tests::namespaces::needs_root;
@@ -66,8 +66,10 @@ fn a_data_plane_waits_for_a_descriptor_and_neither_ends_nor_spins() {
         let mut second = UnixStream::connect(&path).expect("the kernel takes it");
         second.set_read_timeout(Some(TIME)).expect("not zero");
         eventually("it tries to turn the second away", || tries(&daemon) >= before + 4);
-        let (tried, took) = (tries(&daemon) - before, begin.elapsed());
-        assert!(took >= Duration::from_millis(250) && tried <= 8, "{tried} tries in {took:?}");
+        let tried = tries(&daemon) - before;
+        let took = begin.elapsed();
+        // A try now, and then one each tenth of a second; one more for clocks that round.
+        assert!(tried as u128 <= took.as_millis() / 100 + 2, "{tried} tries in {took:?}");
         assert!(ping("10.9.0.1", &[]), "the first is not disturbed");
         allow(&daemon, None);
         assert_eq!(second.read(&mut [0]).expect("an end"), 0, "it is turned away in the end");

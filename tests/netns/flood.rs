@@ -1,13 +1,14 @@
 //! Garbage in quantity: nothing ends, nothing grows.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use hypertap_tests::daemon::CONTROL;
+use hypertap_tests::inside::to_us;
 use hypertap_tests::machine::ping;
-use hypertap_tests::packet::{ping_reply, udp4};
+use hypertap_tests::packet::ping_reply;
 use hypertap_tests::{Daemon, Responder, Setup, UdpProgram, eventually, in_namespaces, json};
 
 /// How much a daemon may grow under any flood, in KiB.
@@ -46,7 +47,7 @@ fn a_flood_of_junk_on_udp_grows_nothing_and_the_tunnel_goes_on() {
         let before = daemon.resident_kib();
         let mut noise = Noise(0x5eed);
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let good = udp4((Ipv4Addr::new(10, 9, 0, 1), 1), (Ipv4Addr::new(5, 5, 5, 5), 9), b"good");
+        let good = to_us(b"good");
         for round in 0..100_000usize {
             let junk = match round % 4 {
                 0 => noise.bytes(round % 1600),

@@ -1,34 +1,53 @@
 //! Who may connect, send and receive: the kernel is asked whose socket the other end is.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::UdpSocket;
 
 use hypertap_tests::daemon::CONTROL;
+use hypertap_tests::inside::{FAR, OURS};
 use hypertap_tests::machine::{is_link, ping, replace_file};
 use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::packet::{ping_reply, udp4};
 use hypertap_tests::peer::{OTHER, STRANGER};
-use hypertap_tests::{Daemon, Peer, Responder, Setup, UdpProgram, eventually, in_namespaces, json};
+use hypertap_tests::{
+    Client, Daemon, Peer, Responder, Scene, Setup, UdpProgram, eventually, in_namespaces, json,
+    with_daemon_as,
+};
 
 const REFUSED: &str = r#"{"ok":false,"error":"not permitted"}"#;
 const GREETING: [&str; 2] =
     [r#"{"cmd":"event","event":"vpnApproved"}"#, r#"{"cmd":"event","event":"extensionApproved"}"#];
 const TCP: &str = "127.0.0.1:5500";
-const OURS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const SHUTDOWN: &str = r#"{"cmd":"shutdown"}"#;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
+/// A daemon without options, where there are other users.
+fn among_users() -> Setup {
+    needs_root();
+    Setup::new()
+}
+
+/// A stranger who connects and sends a line gets one in return, and the end.
+#[track_caller]
+fn assert_refused(how: &str, address: &str, sent: &str) {
+    let lines = Peer::run_by(STRANGER, &[how, address, sent]).finish();
+    assert_eq!(lines, [REFUSED, "end"], "{how} {address} after {sent:?}");
+}
+
+/// A tunnel, with a route into it.
+fn tunnel(client: &mut Client) {
+    client.start();
+    client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+}
+
 #[test]
 fn a_stranger_is_refused_on_tcp_with_one_line_and_ends_nothing() {
     in_namespaces(|| {
-        needs_root();
-        let mut daemon = Daemon::start();
+        let mut daemon = among_users().start();
         for sent in ["", SHUTDOWN, r#"{"cmd":"status"}"#] {
-            let lines = Peer::run_by(STRANGER, &["tcp-lines", TCP, sent]).finish();
-            assert_eq!(lines, [REFUSED, "end"], "after {sent:?}");
+            assert_refused("tcp-lines", TCP, sent);
         }
         daemon.assert_runs();
         assert_eq!(daemon.client().status(), "disconnected");
@@ -38,11 +57,9 @@ fn a_stranger_is_refused_on_tcp_with_one_line_and_ends_nothing() {
 #[test]
 fn a_stranger_is_refused_on_unix_with_one_line_and_ends_nothing() {
     in_namespaces(|| {
-        needs_root();
-        let mut daemon = Daemon::start();
+        let mut daemon = among_users().start();
         for sent in ["", SHUTDOWN] {
-            let lines = Peer::run_by(STRANGER, &["unix-lines", CONTROL, sent]).finish();
-            assert_eq!(lines, [REFUSED, "end"], "after {sent:?}");
+            assert_refused("unix-lines", CONTROL, sent);
         }
         daemon.assert_runs();
     });
@@ -50,13 +67,9 @@ fn a_stranger_is_refused_on_unix_with_one_line_and_ends_nothing() {
 
 #[test]
 fn a_stranger_does_not_take_the_clients_place() {
-    in_namespaces(|| {
-        needs_root();
-        let daemon = Daemon::start();
-        let mut client = daemon.client();
+    with_daemon_as(among_users, |Scene { client, .. }| {
         client.start();
-        let lines = Peer::run_by(STRANGER, &["tcp-lines", TCP, ""]).finish();
-        assert_eq!(lines, [REFUSED, "end"]);
+        assert_refused("tcp-lines", TCP, "");
         client.expect_no_event();
         assert_eq!(client.status(), "connected");
     });
@@ -65,8 +78,7 @@ fn a_stranger_does_not_take_the_clients_place() {
 #[test]
 fn a_stranger_who_closes_at_once_has_no_command_done() {
     in_namespaces(|| {
-        needs_root();
-        let mut daemon = Setup::new().args(&["--on-disconnect=stop"]).start();
+        let mut daemon = among_users().args(&["--on-disconnect=stop"]).start();
         let start = r#"{"cmd":"start","myIPv4Address":"5.5.5.5","dataPlane":"udp"}"#;
         for sent in [start, SHUTDOWN] {
             for _ in 0..50 {
@@ -97,8 +109,7 @@ fn the_starting_user_may_connect() {
                 }
                 allowed.expect(r#"{"ok":true,"status":"disconnected"}"#);
                 drop(allowed);
-                let lines = Peer::run_by(STRANGER, &[how, address, ""]).finish();
-                assert_eq!(lines, [REFUSED, "end"], "{variable} {how}");
+                assert_refused(how, address, "");
             }
             daemon.signal(nix::sys::signal::Signal::SIGTERM);
             daemon.assert_ends_well();
@@ -115,7 +126,7 @@ fn members_of_the_group_may_connect_and_others_may_not() {
         let mut member = Peer::run_by(OTHER, &["tcp-lines", TCP, ""]);
         member.expect(GREETING[0]);
         drop(member);
-        assert_eq!(Peer::run_by(STRANGER, &["tcp-lines", TCP, ""]).finish(), [REFUSED, "end"]);
+        assert_refused("tcp-lines", TCP, "");
         drop(daemon);
     });
 }
@@ -123,23 +134,18 @@ fn members_of_the_group_may_connect_and_others_may_not() {
 #[test]
 fn who_has_the_group_as_the_first_one_is_a_member() {
     in_namespaces(|| {
-        needs_root();
-        let _daemon = Setup::new().args(&["--group", "daemon", "--on-disconnect=stop"]).start();
+        let _daemon = among_users().args(&["--group", "daemon", "--on-disconnect=stop"]).start();
         let mut member = Peer::run_by(OTHER, &["tcp-lines", TCP, ""]);
         member.expect(GREETING[0]);
         drop(member);
-        assert_eq!(Peer::run_by(STRANGER, &["tcp-lines", TCP, ""]).finish(), [REFUSED, "end"]);
+        assert_refused("tcp-lines", TCP, "");
     });
 }
 
 #[test]
 fn a_strangers_packets_are_counted_drops() {
-    in_namespaces(|| {
-        needs_root();
-        let daemon = Daemon::start();
-        let mut client = daemon.client();
-        client.start();
-        client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+    with_daemon_as(among_users, |Scene { client, .. }| {
+        tunnel(client);
         let bad = hex(&udp4((FAR, 1), (OURS, 7000), b"bad"));
         let words = ["udp-send-hold", "127.0.0.1:7777", "127.0.0.1:5501", &bad, "5"];
         let mut stranger = Peer::run_by(STRANGER, &words);
@@ -151,10 +157,7 @@ fn a_strangers_packets_are_counted_drops() {
 
 #[test]
 fn a_port_may_change_hands_within_a_second_and_no_more() {
-    in_namespaces(|| {
-        needs_root();
-        let daemon = Daemon::start();
-        let mut client = daemon.client();
+    with_daemon_as(among_users, |Scene { client, .. }| {
         client.start();
         let packet = udp4((FAR, 1), (OURS, 7000), b"x");
         let socket = UdpSocket::bind("127.0.0.1:7777").expect("the port is free");
@@ -171,12 +174,8 @@ fn a_port_may_change_hands_within_a_second_and_no_more() {
 
 #[test]
 fn a_stranger_who_holds_the_receive_port_gets_nothing() {
-    in_namespaces(|| {
-        needs_root();
-        let daemon = Daemon::start();
-        let mut client = daemon.client();
-        client.start();
-        client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
+    with_daemon_as(among_users, |Scene { client, .. }| {
+        tunnel(client);
         let mut thief = Peer::run_by(STRANGER, &["udp-hold", "127.0.0.1:5502"]);
         thief.expect("bound");
         eventually("packets for it are counted drops", || {

@@ -1,40 +1,19 @@
 //! The data planes over a Unix socket: seqpacket and stream.
 
-use std::net::{Ipv4Addr, UdpSocket};
-
+use hypertap_tests::inside::{assert_received, receiver, to_us};
 use hypertap_tests::machine::ping;
-use hypertap_tests::packet::{ping_reply, udp4};
+use hypertap_tests::packet::ping_reply;
 use hypertap_tests::peer::STRANGER;
 use hypertap_tests::program::{SeqPacketProgram, StreamProgram, framed};
 use hypertap_tests::{
-    Client, Daemon, Dump, Peer, Program, Responder, Setup, TIME, eventually, in_namespaces, json,
+    Client, Daemon, Dump, Peer, Program, Responder, Setup, eventually, in_namespaces, json,
 };
-
-const OURS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 /// Starts with a data plane; the path that the reply gives.
 fn connected(client: &mut Client, plane: &str) -> String {
     let reply = client.start_with(json!({"dataPlane": plane, "myIPv6Address": "fd00::5"}));
     client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16", "fd77::/16"]}));
     reply["dataPath"].as_str().unwrap_or_else(|| panic!("no dataPath: {reply}")).to_owned()
-}
-
-fn receiver() -> UdpSocket {
-    let socket = UdpSocket::bind((OURS, 7000)).expect("the address is here");
-    socket.set_read_timeout(Some(TIME)).expect("not zero");
-    socket
-}
-
-#[track_caller]
-fn assert_received(socket: &UdpSocket, expected: &[u8]) {
-    let mut bytes = vec![0; 65536];
-    let (count, _) = socket.recv_from(&mut bytes).expect("it arrives");
-    assert_eq!(&bytes[..count], expected);
-}
-
-fn to_us(payload: &[u8]) -> Vec<u8> {
-    udp4((FAR, 8000), (OURS, 7000), payload)
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use hypertap_tests::machine::{Uplink, device_towards};
 use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::wait::{JOB_TIME, assert_given_up_in_time};
 use hypertap_tests::{Client, Daemon, Dump, Setup, Value, eventually, in_namespaces, json};
 use nix::sys::signal::{Signal, kill};
 
@@ -36,11 +37,10 @@ fn is_given_up(change: &Value) {
     client.send(change);
     eventually("it is at work", || daemon.log().contains(change["cmd"].as_str().expect("a name")));
     assert_eq!(observer.status(), "connected");
-    assert!(begin.elapsed() < Duration::from_secs(5), "an observer is answered meanwhile");
+    assert!(begin.elapsed() < JOB_TIME, "an observer is answered meanwhile");
 
     let reply = line(&mut client);
-    let taken = begin.elapsed().as_secs_f32();
-    assert!((9.5..14.0).contains(&taken), "it took {taken} s");
+    assert_given_up_in_time(begin);
     let text = reply["error"].as_str().unwrap_or_default();
     assert!(text.contains("longer than 10 s") && text.contains("start"), "{reply}");
     let stopped = json!({"cmd": "event", "event": "tunnelStopped", "reason": "timedOut"});
@@ -78,14 +78,12 @@ fn a_signal_does_not_wait_for_a_change() {
         kill(helper, Signal::SIGSTOP).expect("it runs");
         client.send(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
         eventually("it is at work", || daemon.log().contains("addIncludedRoutes"));
-        let begin = Instant::now();
         daemon.signal(Signal::SIGTERM);
+        // Had the change been waited for, the reply would speak of its 10 s.
         let reply = line(&mut client);
-        assert!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
         assert_eq!(reply["ok"], false, "{reply}");
         assert!(reply["error"].as_str().unwrap_or_default().contains("signal"), "{reply}");
         assert_eq!(line(&mut client)["reason"], "stoppedByUser");
-        assert!(begin.elapsed() < Duration::from_secs(15), "it took {:?}", begin.elapsed());
         kill(helper, Signal::SIGCONT).expect("it runs");
         daemon.assert_ends_well();
         before.assert_same_soon();

@@ -2,16 +2,14 @@
 //! are not there or do not read.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
+use hypertap_tests::inside::{FAR, OURS};
 use hypertap_tests::machine::ping;
 use hypertap_tests::packet::{self, ping_reply, turned};
 use hypertap_tests::{Client, Daemon, Responder, Setup, TIME, UdpProgram, eventually, in_namespaces, json};
-
-const OURS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 fn connected() -> (Daemon, Client, UdpProgram) {
     let program = UdpProgram::bind();
@@ -58,13 +56,9 @@ fn a_program_that_does_not_read_blocks_nobody() {
 
 /// Connects through the tunnel to a listener on the machine itself: the program turns every packet
 /// round, so what the machine sends to 10.9.0.1 comes back to it from there.
-fn tcp_round(queues: &str, offload: bool) {
-    let mut args = vec!["--queues", queues];
-    if !offload {
-        args.push("--no-offload");
-    }
+fn tcp_round(args: &[&str]) {
     let program = UdpProgram::bind();
-    let daemon = Setup::new().args(&args).start();
+    let daemon = Setup::new().args(args).start();
     let mut client = daemon.client();
     client.start();
     client.plain(&json!({"cmd": "addIncludedRoutes", "routes": ["10.9.0.0/16"]}));
@@ -96,15 +90,10 @@ fn tcp_round(queues: &str, offload: bool) {
 
 #[test]
 fn tcp_goes_through_the_tunnel_and_back_whole() {
-    in_namespaces(|| tcp_round("1", true));
+    in_namespaces(|| tcp_round(&[]));
 }
 
 #[test]
 fn tcp_goes_through_without_offload_too() {
-    in_namespaces(|| tcp_round("1", false));
-}
-
-#[test]
-fn tcp_goes_through_several_queues_too() {
-    in_namespaces(|| tcp_round("2", true));
+    in_namespaces(|| tcp_round(&["--no-offload"]));
 }

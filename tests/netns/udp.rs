@@ -1,7 +1,8 @@
 //! The data plane over UDP: what goes through, what is dropped, and that every drop is counted.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
+use hypertap_tests::inside::{FAR, OURS, received, receiver};
 use hypertap_tests::machine::{ip, ping};
 use hypertap_tests::packet::{self, UDP, head, ipv4, ipv6, ping_reply, seal, udp, udp4};
 use hypertap_tests::wait::holds_within;
@@ -9,8 +10,6 @@ use hypertap_tests::{
     Client, Daemon, Program, Responder, Setup, TIME, UdpProgram, eventually, in_namespaces, json,
 };
 
-const OURS: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const OURS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 5);
 const FAR6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 
@@ -53,7 +52,7 @@ fn packets_out_of_the_machine_arrive_at_5502_from_5501_as_they_are() {
 fn packets_from_the_program_arrive_at_the_machine_and_are_counted() {
     in_namespaces(|| {
         let (_daemon, mut client, program) = connected();
-        let socket = receiver((OURS, 7000).into());
+        let socket = receiver();
         for number in 0..10u8 {
             program.send(&udp4((FAR, 8000), (OURS, 7000), &[number; 100]));
         }
@@ -64,19 +63,6 @@ fn packets_from_the_program_arrive_at_the_machine_and_are_counted() {
         let all = json!({"packets": 10, "bytes": 1280, "dropped": {}});
         eventually("all are counted", || client.stats()["fromProgram"] == all);
     });
-}
-
-fn receiver(address: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind(address).expect("the address is here");
-    socket.set_read_timeout(Some(TIME)).expect("not zero");
-    socket
-}
-
-fn received(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut bytes = vec![0; 65536];
-    let (count, from) = socket.recv_from(&mut bytes).expect("it arrives");
-    bytes.truncate(count);
-    (bytes, from)
 }
 
 #[test]
@@ -106,7 +92,7 @@ fn every_packet_arrives_once_and_in_its_order() {
 fn a_datagram_may_come_from_any_port_of_an_allowed_user() {
     in_namespaces(|| {
         let (_daemon, _client, _program) = connected();
-        let socket = receiver((OURS, 7000).into());
+        let socket = receiver();
         let other = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         other.send_to(&udp4((FAR, 1), (OURS, 7000), b"x"), "127.0.0.1:5501").expect("sent");
         assert_eq!(received(&socket).0, b"x");
@@ -129,7 +115,7 @@ fn pings_of_both_versions_are_answered_by_the_program() {
 fn packets_of_the_mtu_pass_and_one_byte_more_is_dropped() {
     in_namespaces(|| {
         let (_daemon, mut client, program) = connected();
-        let socket = receiver((OURS, 7000).into());
+        let socket = receiver();
         program.send(&udp4((FAR, 1), (OURS, 7000), &[1; 1472]));
         assert_eq!(received(&socket).0.len(), 1472);
         program.send(&udp4((FAR, 1), (OURS, 7000), &[2; 1473]));
@@ -159,7 +145,7 @@ fn an_mtu_of_65507_carries_packets_of_that_size_both_ways() {
 fn every_kind_of_junk_is_dropped_and_counted_by_its_cause() {
     in_namespaces(|| {
         let (mut daemon, mut client, program) = connected();
-        let socket = receiver((OURS, 7000).into());
+        let socket = receiver();
         let good = udp4((FAR, 8000), (OURS, 7000), b"good");
         let good6 = ipv6(FAR6, OURS6, UDP, &udp(8000, 7000, b"good"));
         let changed = |packet: &[u8], change: &dyn Fn(&mut Vec<u8>)| {
@@ -236,7 +222,7 @@ fn every_kind_of_junk_is_dropped_and_counted_by_its_cause() {
 fn a_header_with_options_and_a_header_alone_pass() {
     in_namespaces(|| {
         let (_daemon, mut client, program) = connected();
-        let socket = receiver((OURS, 7000).into());
+        let socket = receiver();
         let mut options = udp4((FAR, 8000), (OURS, 7000), b"options");
         options.splice(20..20, [1, 1, 1, 0]);
         options[0] = 0x46;
@@ -281,10 +267,9 @@ fn what_came_before_start_or_after_stop_is_not_injected() {
         let program = UdpProgram::bind();
         let daemon = Daemon::start();
         let mut client = daemon.client();
-        let receiving = || receiver((OURS, 7000).into());
         program.send(&udp4((FAR, 1), (OURS, 7000), b"early"));
         client.start();
-        let socket = receiving();
+        let socket = receiver();
         program.send(&udp4((FAR, 1), (OURS, 7000), b"in time"));
         assert_eq!(received(&socket).0, b"in time");
         drop(socket);
@@ -292,7 +277,7 @@ fn what_came_before_start_or_after_stop_is_not_injected() {
         client.expect_stopped("stoppedByUser");
         program.send(&udp4((FAR, 1), (OURS, 7000), b"late"));
         client.start();
-        let socket = receiving();
+        let socket = receiver();
         program.send(&udp4((FAR, 1), (OURS, 7000), b"in time again"));
         assert_eq!(received(&socket).0, b"in time again");
     });

@@ -16,14 +16,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::client::Client;
-use crate::machine::scratch;
+use crate::machine::{executable_by_all, scratch};
 use crate::namespaces::end_within;
 use crate::wait::{TIME, eventually, left};
 
 /// The Unix command socket of a first instance.
 pub const CONTROL: &str = "/run/hypertap/control.sock";
 
-/// The binary under test: `HYPERTAP_BIN`, else `HYPERTAP`, else what `cargo build` put beside the tests.
+/// The binary under test, where every user can execute it: `HYPERTAP_BIN`, else `HYPERTAP`, else what `cargo build` put beside the tests.
 pub fn binary() -> PathBuf {
     let named = ["HYPERTAP_BIN", "HYPERTAP"].iter().find_map(env::var_os).map(PathBuf::from);
     let path = named.unwrap_or_else(|| {
@@ -32,7 +32,7 @@ pub fn binary() -> PathBuf {
         test.ancestors().nth(2).expect("it is in a target folder").join("hypertap")
     });
     assert!(path.is_file(), "{} is missing: run `cargo build -p hypertap` first", path.display());
-    path
+    executable_by_all(&path)
 }
 
 /// How a daemon is to be started.

@@ -9,6 +9,8 @@ pub mod client;
 pub mod daemon;
 pub mod debian;
 pub mod dump;
+pub mod inside;
+pub mod io;
 pub mod machine;
 pub mod namespaces;
 pub mod packet;

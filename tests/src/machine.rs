@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -85,6 +85,20 @@ pub fn ping(address: &str, options: &[&str]) -> bool {
 /// A path in the test's own folder.
 pub fn scratch(name: &str) -> PathBuf {
     PathBuf::from(SCRATCH).join(name)
+}
+
+/// A program where every user can execute it: a copy in the test's own folder, if it was built in a folder
+/// that is closed to others.
+pub fn executable_by_all(built: &Path) -> PathBuf {
+    let is_open = |folder: &Path| fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o001 != 0);
+    let copy = scratch(&built.file_name().expect("it is a file").to_string_lossy());
+    if built.ancestors().skip(1).all(is_open) || !Path::new(SCRATCH).is_dir() {
+        return built.to_owned();
+    }
+    if !copy.exists() {
+        fs::copy(built, &copy).expect("the folder is ours");
+    }
+    copy
 }
 
 /// Shows `content` in the place of a file of the machine, to this test only.

@@ -65,6 +65,17 @@ pub fn udp4(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), payload: &[u8
     ipv4(source.0, destination.0, UDP, &udp(source.1, destination.1, payload))
 }
 
+/// As [`udp4`], with the datagram's checksum too, as a kernel sends it.
+pub fn udp4_summed(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
+    let mut packet = udp4(source, destination, payload);
+    // The pseudo-header of RFC 768: addresses, protocol, length; then the datagram.
+    let covered = [&packet[12..20], &[0, UDP], &packet[24..26], &packet[20..]].concat();
+    // A sum of zero is sent as its complement, for zero says that there is none.
+    let sum = Some(checksum(&covered)).filter(|sum| *sum != 0).unwrap_or(0xffff);
+    packet[26..28].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// What a packet says at its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

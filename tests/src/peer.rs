@@ -1,13 +1,12 @@
 //! A process of another user, or in another namespace: what it is told to do is in `bin/peer.rs`.
 
 use std::env;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::machine::scratch;
+use crate::machine::executable_by_all;
 use crate::namespaces::end_within;
 use crate::wait::TIME;
 
@@ -25,14 +24,10 @@ pub struct Peer {
 
 /// The peer's program, where every user can execute it.
 pub fn peer_program() -> PathBuf {
-    let copy = scratch("peer");
-    if !copy.exists() {
-        let test = env::current_exe().expect("a test knows its own file");
-        let built = test.ancestors().nth(2).expect("it is in a target folder").join("hypertap-test-peer");
-        assert!(built.is_file(), "{} is missing: run `cargo build -p hypertap-tests` first", built.display());
-        fs::copy(built, &copy).expect("the folder is ours");
-    }
-    copy
+    let test = env::current_exe().expect("a test knows its own file");
+    let built = test.ancestors().nth(2).expect("it is in a target folder").join("hypertap-test-peer");
+    assert!(built.is_file(), "{} is missing: run `cargo build -p hypertap-tests` first", built.display());
+    executable_by_all(&built)
 }
 
 /// A command that runs a peer as this user.

@@ -40,6 +40,17 @@ pub trait Program: Send + Sync {
     }
 }
 
+impl<P: Program + ?Sized> Program for Box<P> {
+    #[track_caller]
+    fn send(&self, packet: &[u8]) {
+        (**self).send(packet);
+    }
+
+    fn receive(&self, limit: Duration) -> Option<Vec<u8>> {
+        (**self).receive(limit)
+    }
+}
+
 /// A datagram a packet.
 #[derive(Debug)]
 pub struct UdpProgram {

@@ -1,6 +1,6 @@
 //! The deciders, without I/O: input and time are arguments, output is returned.
 //!
-//! - [`router`]: longest-prefix match
+//! - [`router`]: longest-prefix match, for the services door
 //! - [`routes`]: which addresses go into the tunnel, and what a change of that means for a kernel table
 
 pub mod router;

@@ -2,6 +2,10 @@
 //!
 //! One hash table for each prefix length that is in use, searched from the longest: a look-up
 //! costs as many probes as there are lengths, however many prefixes there are.
+//!
+//! For the services door, which chooses by a packet's destination who gets it. The tunnel door needs no
+//! such choice, for there the kernel's routing table makes it ([`crate::routes`]); so nothing in the
+//! binary uses this yet.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

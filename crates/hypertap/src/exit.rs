@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use hypertap_platform::MachineError;
+use hypertap_platform::helper::HelperStart;
 
 /// Exit codes, the same for every command. A bad command line is 2 as well; clap says so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +27,27 @@ impl Exit {
     /// The code of an error of the privileged half.
     pub fn of(error: &MachineError) -> Self {
         match error {
-            MachineError::NotPermitted { .. } | MachineError::NoDriver(_) | MachineError::HelperGone => {
-                Self::Right
-            }
+            MachineError::NotPermitted { .. } | MachineError::NoDriver(_) => Self::Right,
             MachineError::NameTaken(_) => Self::NameTaken,
             MachineError::BadName(_) => Self::Usage,
             MachineError::HelperProtocol(_) => Self::Protocol,
-            MachineError::NoTun
+            // Another helper may be there already, so trying again may help.
+            MachineError::HelperGone
+            | MachineError::NoTun
             | MachineError::TunExists
             | MachineError::Kernel { .. }
             | MachineError::Failed { .. }
             | MachineError::Resolver { .. } => Self::Other,
+        }
+    }
+
+    /// The code of a helper that did not come up.
+    pub fn of_start(error: &HelperStart) -> Self {
+        match error {
+            HelperStart::Absent | HelperStart::Dismissed | HelperStart::Refused => Self::Right,
+            HelperStart::Ended(status) if status.code() == Some(Self::Right as i32) => Self::Right,
+            HelperStart::Ended(_) | HelperStart::Start { .. } => Self::Other,
+            HelperStart::Machine(error) => Self::of(error),
         }
     }
 }
@@ -72,5 +83,28 @@ impl From<anyhow::Error> for Failure {
 impl From<MachineError> for Failure {
     fn from(error: MachineError) -> Self {
         Self::new(Exit::of(&error), error)
+    }
+}
+
+impl From<HelperStart> for Failure {
+    fn from(error: HelperStart) -> Self {
+        Self::new(Exit::of_start(&error), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    #[test]
+    fn a_helper_that_has_gone_is_a_missing_right_only_where_it_says_so() {
+        assert_eq!(Exit::of(&MachineError::HelperGone), Exit::Other);
+        let ended = |code: i32| Exit::of_start(&HelperStart::Ended(ExitStatus::from_raw(code << 8)));
+        assert_eq!(ended(Exit::Right as i32), Exit::Right);
+        assert_eq!(ended(Exit::Other as i32), Exit::Other);
+        assert_eq!(Exit::of_start(&HelperStart::Refused), Exit::Right);
+        assert_eq!(Exit::of_start(&HelperStart::Machine(MachineError::HelperGone)), Exit::Other);
     }
 }

@@ -6,9 +6,12 @@
 //! frame that speaks of them. The first frame of each side says which version of this it speaks.
 //!
 //! The socket's end is the other's death notice, however it died. The helper then undoes all that it
-//! did and ends. When the helper is lost, its parent, the keeper ([`keep`]), starts another, which
-//! first undoes what the lost one did; then the daemon's [`Privileged::gone`](crate::Privileged::gone)
-//! says so. The keeper's own end is the half's end for good.
+//! did and ends. A daemon that is only stopped (SIGSTOP) is not dead: its tunnel stays, and its routes lead
+//! to nobody, until it is continued or killed.
+//!
+//! When the helper is lost, its parent, the keeper ([`keep`]), starts another, which first undoes what
+//! the lost one did; then the daemon's [`Privileged::gone`](crate::Privileged::gone) says so. Where no other
+//! can be started, the keeper undoes by itself. The keeper's own end is the half's end for good.
 //!
 //! Through pkexec the daemon is an ordinary user's, so the helper trusts nothing that it is sent:
 //! frames are bounded, requests are validated again, and an ordinary user can have sockets marked for

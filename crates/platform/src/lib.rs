@@ -16,6 +16,7 @@ pub mod bypass;
 pub mod datagram;
 pub mod descriptor;
 pub mod helper;
+pub mod leftovers;
 pub mod link;
 pub mod lookup;
 pub mod memory;

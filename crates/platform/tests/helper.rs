@@ -359,11 +359,16 @@ async fn a_helper_of_another_version_is_named() {
 /// What `spawn` starts: a script that makes this program play the helper. The program has threads, which
 /// must leave the keeper's signals to it.
 fn script(folder: &Path) -> PathBuf {
+    script_with(folder, "")
+}
+
+/// The same, with one variable more.
+fn script_with(folder: &Path, variable: &str) -> PathBuf {
     let program = std::env::current_exe().expect("a program");
     executable(
         folder,
         &format!(
-            "[ \"$1\" = helper ] || exit 1\nHYPERTAP_TEST_STATE=\"$3\" \\\nexec env --block-signal=CHLD --block-signal=TERM '{}' --exact play_the_helper --ignored --nocapture",
+            "[ \"$1\" = helper ] || exit 1\nHYPERTAP_TEST_STATE=\"$3\" {variable} \\\nexec env --block-signal=CHLD --block-signal=TERM '{}' --exact play_the_helper --ignored --nocapture",
             program.display()
         ),
     )
@@ -379,16 +384,23 @@ fn executable(folder: &Path, script: &str) -> PathBuf {
     path
 }
 
+/// An exit code of the helper which says that another would do no better.
+const FINAL: u8 = 6;
+
 #[test]
 #[ignore = "a part that other tests play"]
 fn play_the_helper() {
     let state = std::env::var("HYPERTAP_TEST_STATE").expect("a folder");
     let socket = std::io::stdin().as_fd().try_clone_to_owned().expect("the socket");
-    let code = keep(socket, |Work { socket, peer }| {
+    let code = keep(socket, &[FINAL], |Work { socket, peer }| {
+        if let Ok(code) = std::env::var("HYPERTAP_TEST_CODE") {
+            return code.parse().expect("a number");
+        }
         runtime().block_on(async {
             let mut signal =
                 tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
             recover(Path::new(&state)).await.expect("undone");
+            let Some(socket) = socket else { return };
             let half = in_process(Path::new(&state)).expect("the right");
             let shutdown = async move {
                 signal.recv().await;
@@ -583,4 +595,17 @@ async fn a_helper_that_cannot_start_says_so() {
     let starting = spawn(&path, Via::Direct, folder.path(), &[]).expect("started");
     let error = starting.connect().await.expect_err("it ended");
     assert!(matches!(error, HelperStart::Ended(status) if status.code() == Some(3)), "{error}");
+}
+
+#[tokio::test]
+async fn only_an_end_that_says_so_is_no_loss() {
+    // Any other is tried again until it is one too many.
+    for (code, expected) in [(FINAL, FINAL), (3, 1), (101, 1)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = script_with(folder.path(), &format!("HYPERTAP_TEST_CODE={code}"));
+        let starting = spawn(&program, Via::Direct, folder.path(), &[]).expect("started");
+        let error = starting.connect().await.expect_err("it ended");
+        let HelperStart::Ended(status) = error else { panic!("{error}") };
+        assert_eq!(status.code(), Some(expected.into()), "{code}");
+    }
 }

@@ -100,6 +100,24 @@ fn asked_through(tun: &Tun, name: &str) -> Option<Ipv4Addr> {
     None
 }
 
+/// Sets this thread's effective capabilities; `None` leaves out CAP_NET_ADMIN. Yields what they were.
+fn set_rights(wanted: Option<u32>) -> u32 {
+    // _LINUX_CAPABILITY_VERSION_3, and this thread.
+    let mut header = [0x2008_0522, 0_u32];
+    let mut data = [0_u32; 6];
+    let mut call = |number, data: &mut [u32; 6]| {
+        // SAFETY: both point to as many words as capget(2) says, which live until it returns.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::syscall(number, header.as_mut_ptr(), data.as_mut_ptr()) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    };
+    call(libc::SYS_capget, &mut data);
+    let before = data[0];
+    data[0] = wanted.unwrap_or(before & !(1 << 12));
+    call(libc::SYS_capset, &mut data);
+    before
+}
+
 async fn scenario(machine: &Machine, half: &mut dyn Privileged) {
     let spec = TunSpec {
         name: None,
@@ -142,7 +160,36 @@ async fn scenario(machine: &Machine, half: &mut dyn Privileged) {
             && link("domain").is_some_and(|text| text.ends_with("(hypertap0):"))
     });
 
+    // The same on the way back: capture is as it was, and can be made whole again.
     half.capture_dns(true).await.unwrap();
+    let captured = rules();
+    machine.signal_resolved(Signal::SIGSTOP);
+    let refused = half.capture_dns(false).await.unwrap_err();
+    machine.signal_resolved(Signal::SIGCONT);
+    assert!(matches!(refused, MachineError::Resolver { .. }), "{refused}");
+    assert_eq!(rules(), captured);
+    wait("resolved to do late what it was told", || {
+        link("dns").is_some_and(|text| text.ends_with("(hypertap0):"))
+    });
+    half.capture_dns(true).await.unwrap();
+    assert_eq!(rules(), captured);
+    assert_eq!(asked_through(&tun, "third.example"), Some(Ipv4Addr::new(192, 0, 2, 53)));
+    half.capture_dns(false).await.unwrap();
+    assert_eq!(rules(), before);
+
+    // Where going back fails as well, the next call does all of it.
+    machine.signal_resolved(Signal::SIGSTOP);
+    let (refused, rights) = tokio::join!(half.capture_dns(true), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        set_rights(None)
+    });
+    set_rights(Some(rights));
+    machine.signal_resolved(Signal::SIGCONT);
+    refused.unwrap_err();
+    assert_eq!(rules(), captured, "nothing could be removed");
+    half.capture_dns(true).await.unwrap();
+    assert_eq!(rules(), captured);
+    assert_eq!(asked_through(&tun, "fourth.example"), Some(Ipv4Addr::new(192, 0, 2, 53)));
     half.close_tun().await.unwrap();
     wait("resolved to forget the link", || link("dns").is_none());
     assert!(!machine.resolvectl(&["dns"]).unwrap().contains("192.0.2.53"));

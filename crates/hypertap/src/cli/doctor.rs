@@ -6,9 +6,13 @@ use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
 use clap::Args;
+use hypertap_platform::default_state_dir;
+use hypertap_platform::leftovers::leftovers;
+use hypertap_platform::process::is_root;
 use hypertap_platform::rights::{Driver, pkexec_path, rights};
 use serde_json::{Value, json};
 
+use super::status::ROOT_STATE_DIR;
 use crate::exit::{Exit, Failure};
 
 /// Say what this machine allows and how to mend what is missing
@@ -230,5 +234,31 @@ fn port_finding(
 }
 
 fn journal() -> Finding {
-    Finding::good("journal", format!("kept in {}", hypertap_platform::default_state_dir().display()))
+    let thing = "journal";
+    let state_dir = default_state_dir();
+    let kept = format!("kept in {}", state_dir.display());
+    match leftovers(&state_dir) {
+        Err(error) => Finding::lacking(
+            thing,
+            State::Note,
+            format!("{kept}, and cannot be read: {error}"),
+            "see whose it is, and who has it open (`sudo ls -la`, `sudo fuser`)",
+        ),
+        Ok(left) if !left.is_empty() => {
+            let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+            let says = format!("tunnels were killed and are not undone yet: {}", left.join(", "));
+            let remedy = if is_root() {
+                "`sudo hypertap recover`; the next `sudo hypertap tunnel` undoes them too"
+            } else {
+                "`hypertap recover`, as this user and with CAP_NET_ADMIN"
+            };
+            Finding::lacking(thing, State::Note, says, remedy)
+        }
+        // Root's journal is nobody else's to read.
+        Ok(_) if !is_root() && Path::new(ROOT_STATE_DIR).join("journal").exists() => Finding::good(
+            thing,
+            format!("{kept}; see root's, in {ROOT_STATE_DIR}, with `sudo hypertap doctor`"),
+        ),
+        Ok(_) => Finding::good(thing, format!("{kept}; nothing is left of killed tunnels")),
+    }
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use hypertap_platform::helper::{Work, keep, serve};
+use hypertap_platform::rights::rights;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
-use crate::tunnel::startup::in_process;
+use crate::tunnel::startup::{in_process, recover_as_far_as_possible};
 
 /// Do the jobs that need rights for another hypertap process
 ///
@@ -28,6 +29,10 @@ pub struct HelperArgs {
     #[arg(long, value_name = "PATH", hide = true)]
     pub remove: Vec<PathBuf>,
 }
+
+/// Ends of the working process after which another would do no better: who sends nonsense goes on with it,
+/// and rights do not come back.
+const FINALS: &[u8] = &[Exit::Protocol as u8, Exit::Right as u8];
 
 /// Serves until the other end goes away.
 ///
@@ -50,7 +55,9 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
         Some(directory) => directory.clone(),
         None => hypertap_platform::default_state_dir(),
     };
-    let code = keep(socket, |work| match work_until_told(work, &state_dir) {
+    // What none can do without is tried once before there is any, since each would fail at it.
+    drop(in_process(&state_dir)?);
+    let code = keep(socket, FINALS, |work| match work_until_told(work, &state_dir) {
         Ok(()) => 0,
         Err(failure) => {
             failure.report();
@@ -70,6 +77,10 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
 
 /// A helper's whole life: undoes what an earlier one left, then does what it is asked to, then undoes that.
 fn work_until_told(work: Work, state_dir: &Path) -> Result<(), Failure> {
+    if !rights().net_admin {
+        let text = anyhow!("this process may not configure the network: run hypertap as root");
+        return Err(Failure::new(Exit::Right, text));
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     runtime.block_on(async {
@@ -77,12 +88,16 @@ fn work_until_told(work: Work, state_dir: &Path) -> Result<(), Failure> {
         // A terminal's Ctrl-C goes to the daemon too, whose end ends this.
         let _interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         let _hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
-        hypertap_platform::recover(state_dir).await?;
+        let Some(socket) = work.socket else {
+            hypertap_platform::recover(state_dir).await?;
+            return Ok(());
+        };
+        recover_as_far_as_possible(state_dir).await;
         let half = in_process(state_dir)?;
         let shutdown = async move {
             terminate.recv().await;
         };
-        serve(work.socket, work.peer, half, shutdown).await.map_err(|error| {
+        serve(socket, work.peer, half, shutdown).await.map_err(|error| {
             let exit =
                 if error.kind() == std::io::ErrorKind::InvalidData { Exit::Protocol } else { Exit::Other };
             Failure::new(exit, error)

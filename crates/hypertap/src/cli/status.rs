@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::exit::{Exit, Failure};
 
 /// Where root's daemons have their sockets.
-const ROOT_STATE_DIR: &str = "/run/hypertap";
+pub const ROOT_STATE_DIR: &str = "/run/hypertap";
 
 /// Show what running tunnels do: state, interface, routes, packets, drops, latest events
 ///

@@ -1,13 +1,16 @@
 //! What each command does.
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-use hypertap_platform::helper::{self, HelperStart, Via};
+use hypertap_platform::helper::{self, Helper, HelperStart, Via};
 use hypertap_platform::{MachineError, lookup, rights};
 use hypertap_wire::command::{Request, Verb, parse_routes};
 use hypertap_wire::event::{Event, Refusal, Status, StopReason};
 use hypertap_wire::route::{RouteKind, format_route};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::clients::{Answer, ClientId, Fields};
 use super::controller::Controller;
@@ -51,6 +54,27 @@ fn as_wished(done: Result<Result<(), MachineError>, Unfinished>, doing: &str) ->
             Err((unfinished.refusal(doing, follows), Some(unfinished.reason())))
         }
     }
+}
+
+/// Has pkexec ask the person for a helper.
+async fn ask_for_helper(state_dir: PathBuf) -> Result<Helper, HelperStart> {
+    let program = std::env::current_exe().map_err(not_started)?;
+    helper::spawn(&program, Via::Pkexec, &state_dir, &[])?.connect().await
+}
+
+fn not_started(source: io::Error) -> HelperStart {
+    HelperStart::Start { program: "hypertap".to_owned(), source }
+}
+
+/// The outcome of a job, be it that it panicked: who waits for it is told in any case.
+async fn or_panic<T: Send + 'static>(
+    job: impl Future<Output = Result<T, HelperStart>> + Send + 'static,
+) -> Result<T, HelperStart> {
+    // A set, since what is in it goes with whoever waits here.
+    let mut jobs = JoinSet::new();
+    jobs.spawn(job);
+    let ended = jobs.join_next().await.expect("there is one");
+    ended.unwrap_or_else(|panic| Err(not_started(io::Error::other(panic))))
 }
 
 impl Controller {
@@ -217,13 +241,7 @@ impl Controller {
         }
         let (state_dir, outcome) = (self.settings.state_dir.clone(), self.approvals.clone());
         let ask = async move {
-            let started = match std::env::current_exe() {
-                Ok(program) => match helper::spawn(&program, Via::Pkexec, &state_dir, &[]) {
-                    Ok(starting) => starting.connect().await,
-                    Err(error) => Err(error),
-                },
-                Err(source) => Err(HelperStart::Start { program: "hypertap".to_owned(), source }),
-            };
+            let started = or_panic(ask_for_helper(state_dir)).await;
             // The controller has gone: then nobody wants to know.
             let _ = outcome.send(started).await;
         };
@@ -294,5 +312,21 @@ impl Controller {
             Err(unfinished) => return Err(unfinished.refusal("taking the program on", "try again")),
         }
         Ok(Fields::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_job_that_panics_is_told() {
+        let outcome = or_panic::<()>(async { panic!("a defect") }).await;
+        let error = outcome.expect_err("it panicked").to_string();
+        assert!(
+            error.contains("cannot start the privileged helper") && error.contains("panicked"),
+            "{error}"
+        );
+        assert!(or_panic(async { Ok(7) }).await.is_ok_and(|seven| seven == 7));
     }
 }

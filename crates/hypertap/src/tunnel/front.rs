@@ -17,7 +17,8 @@ use super::session::Ask;
 use super::signals::Signals;
 use crate::exit::Exit;
 
-/// How long a job of the privileged half is waited for.
+/// How long a job of the privileged half is waited for. A half in this process asks the kernel without
+/// letting go of the thread, so only a helper's jobs can be cut short.
 pub const JOB_TIME: Duration = Duration::from_secs(10);
 
 /// The requests, who sent them, and what they are told.

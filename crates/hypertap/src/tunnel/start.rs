@@ -37,17 +37,18 @@ impl Controller {
                 self.front.tell(Event::TunnelStarted);
             }
             Err((refusal, reason)) => {
-                // Who did not make it in time may not remove it in time: the client does not wait for that.
+                // Who did not make it in time may not remove it in time: the reply does not wait for that,
+                // the event does.
                 let is_slow = matches!(reason, Some(StopReason::TimedOut | StopReason::StoppedByUser));
                 if reason.is_some() && !is_slow {
                     self.close_half().await;
                 }
                 answer.send(Err(refusal));
-                if let Some(reason) = reason {
-                    self.front.tell(Event::TunnelStopped(reason));
-                }
                 if is_slow {
                     self.close_half().await;
+                }
+                if let Some(reason) = reason {
+                    self.front.tell(Event::TunnelStopped(reason));
                 }
             }
         }

@@ -75,9 +75,7 @@ pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
     let activated = activation::take().context("sockets from the service manager").map_err(usage)?;
     let has_rights = hypertap_platform::rights::rights().net_admin;
     if has_rights {
-        for undone in recover(&settings.state_dir).await? {
-            tracing::warn!("an earlier hypertap was killed; removed {undone}");
-        }
+        recover_as_far_as_possible(&settings.state_dir).await;
     } else {
         sweep_instances(&settings.state_dir);
     }
@@ -162,6 +160,20 @@ pub async fn recover(state_dir: &Path) -> Result<Vec<Recovered>, MachineError> {
     recovered
 }
 
+/// The same for one who has more to do than that, and to whom what is left is no hindrance.
+pub async fn recover_as_far_as_possible(state_dir: &Path) {
+    match recover(state_dir).await {
+        Ok(recovered) => {
+            for undone in recovered {
+                tracing::warn!("an earlier hypertap was killed; removed {undone}");
+            }
+        }
+        Err(error) => tracing::error!(
+            %error, "not all that an earlier hypertap left could be removed; `hypertap recover` tries it again",
+        ),
+    }
+}
+
 /// Removes the directories of instances that a SIGKILL ended. What is not ours to remove stays.
 fn sweep_instances(state_dir: &Path) {
     for entry in fs::read_dir(state_dir).into_iter().flatten().flatten() {
@@ -194,8 +206,7 @@ async fn split(settings: &Settings, sockets: &Sockets, user: &User) -> Result<Bo
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut leftovers = vec![settings.instance_dir.join(DATA_SOCKET), settings.instance_dir.clone()];
     leftovers.extend(sockets.control.as_ref().and_then(|control| control.path.clone()));
-    let started =
-        helper::spawn(&program, Via::Direct, &settings.state_dir, &leftovers).map_err(anyhow::Error::from)?;
+    let started = helper::spawn(&program, Via::Direct, &settings.state_dir, &leftovers)?;
     drop_to(user).map_err(anyhow::Error::from)?;
-    Ok(Box::new(started.connect().await.map_err(anyhow::Error::from)?))
+    Ok(Box::new(started.connect().await?))
 }

@@ -2,15 +2,15 @@
 //!
 //! Any user of the machine can connect, as often as there is time for. So a stranger takes no place of
 //! a permitted user: strangers have a few of their own, in which they are told why they are turned
-//! away, and who finds none is closed without a word. Nor does a stranger fill the log: the first is
-//! logged at once, those that follow as one number now and then.
+//! away, and who finds none is closed without a word. Nor does a stranger fill the log: one is logged,
+//! those of the next seconds are counted, and their number comes with the next that is logged, or at
+//! the end.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hypertap_wire::event::{Refusal, reply_line};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, sleep};
 
 use super::connection::Connection;
 
@@ -29,7 +29,7 @@ pub struct Strangers {
 impl Strangers {
     /// Turns a connection away; `uid` is what the kernel said about whose it is.
     pub fn turn_away(&mut self, connection: Connection, uid: &io::Result<Option<u32>>) {
-        self.log.enter(uid);
+        self.log.enter(uid, Instant::now());
         while self.farewells.try_join_next().is_some() {}
         if self.farewells.len() < MAX_FAREWELLS {
             let line = reply_line(Err(Refusal::fixed("not permitted")), None);
@@ -41,39 +41,39 @@ impl Strangers {
 /// A log of something that others can bring about without end.
 #[derive(Debug, Default)]
 struct SparingLog {
-    /// How many were not logged yet; `None` where the next one is logged at once.
-    unlogged: Arc<Mutex<Option<u64>>>,
-    /// What logs them; nothing runs when there was nothing for a while.
-    summing_up: JoinSet<()>,
+    /// When a line was logged last.
+    last: Option<Instant>,
+    /// How many came since without a line of their own.
+    unlogged: u64,
 }
 
 impl SparingLog {
-    fn enter(&mut self, uid: &io::Result<Option<u32>>) {
-        let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = &mut *unlogged {
-            *count += 1;
+    fn enter(&mut self, uid: &io::Result<Option<u32>>, now: Instant) {
+        if self.last.is_some_and(|last| now.duration_since(last) < LOG_EVERY) {
+            self.unlogged += 1;
             return;
         }
-        *unlogged = Some(0);
+        self.sum_up();
+        self.last = Some(now);
         let whose = match uid {
             Ok(Some(uid)) => format!("uid {uid}"),
             Ok(None) => "nobody on this machine any more".to_owned(),
             Err(error) => error.to_string(),
         };
         tracing::warn!(whose, "a connection was not permitted (--group lets the members of a group in)");
-        while self.summing_up.try_join_next().is_some() {}
-        self.summing_up.spawn(sum_up(Arc::clone(&self.unlogged)));
+    }
+
+    /// Logs how many have not been, if any.
+    fn sum_up(&mut self) {
+        match std::mem::take(&mut self.unlogged) {
+            0 => {}
+            count => tracing::warn!(count, "more connections were not permitted"),
+        }
     }
 }
 
-/// Logs how many there were, again and again until there were none.
-async fn sum_up(unlogged: Arc<Mutex<Option<u64>>>) {
-    loop {
-        sleep(LOG_EVERY).await;
-        let mut unlogged = unlogged.lock().unwrap_or_else(PoisonError::into_inner);
-        match unlogged.replace(0) {
-            Some(count @ 1..) => tracing::warn!(count, "more connections were not permitted"),
-            _ => return *unlogged = None,
-        }
+impl Drop for SparingLog {
+    fn drop(&mut self) {
+        self.sum_up();
     }
 }

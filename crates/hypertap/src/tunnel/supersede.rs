@@ -1,6 +1,6 @@
 //! Taking an interface over from another instance (`--replace`): both ends of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hypertap_platform::link;
 use hypertap_platform::process::effective_uid;
@@ -9,6 +9,7 @@ use hypertap_wire::event::{Refusal, StopReason};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 
 use super::clients::{Answer, ClientId, Fields, Transport};
@@ -17,33 +18,55 @@ use super::startup::Settings;
 use crate::cli::status::sockets;
 use crate::exit::Exit;
 
-/// How long the other instance may take to let go.
-const TIME: Duration = Duration::from_secs(5);
+/// How long the other instances may take, all together: little of what a `start` has.
+const TIME: Duration = Duration::from_secs(3);
 
-/// Asks every other instance that listens in the state directory to let go of an interface. Whether
-/// one did shows when the interface is made.
+/// Asks every other instance that listens in the state directory to let go of an interface, all at once.
+/// Whether one did shows when the interface is made.
 pub async fn take_over(settings: &Settings, name: &str) {
     if !link::exists(name) {
         return;
     }
-    for path in sockets(Some(&settings.state_dir)) {
-        if settings.control.as_ref() == Some(&path) {
-            continue;
+    let mut others = sockets(Some(&settings.state_dir));
+    others.retain(|path| settings.control.as_ref() != Some(path));
+    ask_all(others, name).await;
+}
+
+/// Asks until one instance has let go, all have answered, or the time is over.
+async fn ask_all(paths: Vec<PathBuf>, name: &str) {
+    let line = json!({"cmd": "supersede", "name": name}).to_string() + "\n";
+    // One that is not asked to the end, as it goes with this set, may let go all the same.
+    let mut asking = JoinSet::new();
+    for path in paths {
+        let line = line.clone();
+        asking.spawn(async move {
+            let outcome = ask(&path, &line).await;
+            (path, outcome)
+        });
+    }
+    let one_lets_go = async {
+        while let Some(answered) = asking.join_next().await {
+            match answered {
+                Ok((path, Ok(true))) => {
+                    return tracing::info!(name, from = %path.display(), "took the interface over");
+                }
+                Ok((_, Ok(false))) => {}
+                Ok((path, Err(error))) => {
+                    tracing::debug!(%error, path = %path.display(), "no instance there");
+                }
+                Err(error) => tracing::warn!(%error, "an instance could not be asked"),
+            }
         }
-        match timeout(TIME, ask(&path, name)).await {
-            Ok(Ok(true)) => return tracing::info!(name, from = %path.display(), "took the interface over"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, path = %path.display(), "no instance there"),
-            Err(_) => tracing::warn!(path = %path.display(), "the instance there does not answer"),
-        }
+    };
+    if timeout(TIME, one_lets_go).await.is_err() {
+        tracing::warn!(name, instances = asking.len(), "not every instance answers, and none let go");
     }
 }
 
 /// Asks one instance, and says whether it let go.
-async fn ask(path: &Path, name: &str) -> std::io::Result<bool> {
+async fn ask(path: &Path, question: &str) -> std::io::Result<bool> {
     let mut stream = UnixStream::connect(path).await?;
-    let line = json!({"cmd": "supersede", "name": name}).to_string() + "\n";
-    stream.write_all(line.as_bytes()).await?;
+    stream.write_all(question.as_bytes()).await?;
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next_line().await? {
         let value: Value = serde_json::from_str(&line)?;
@@ -83,5 +106,39 @@ impl Controller {
         }
         let text = format!("this instance has no interface named {wanted}");
         Err(Refusal::with_code(text, Exit::Other as u8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn instances_that_do_not_answer_keep_nobody_from_one_that_does_nor_from_going_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        // Whoever connects waits for ever: nobody accepts.
+        let silent: Vec<_> = ["a", "b", "c"].map(|name| UnixListener::bind(path(name)).expect("ours")).into();
+        let paths = || ["a", "b", "c"].map(path).to_vec();
+        let begin = Instant::now();
+        ask_all(paths(), "shared").await;
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+
+        let willing = UnixListener::bind(path("d")).expect("ours");
+        let begin = Instant::now();
+        let answer = async {
+            let (stream, _) = willing.accept().await.expect("it asks");
+            let (read, mut write) = stream.into_split();
+            let line = BufReader::new(read).lines().next_line().await.expect("it asks").expect("a line");
+            write.write_all(b"{\"ok\":true}\n").await.expect("it listens");
+            line
+        };
+        let ((), line) = tokio::join!(ask_all([paths(), vec![path("d")]].concat(), "shared"), answer);
+        assert!(line.contains("supersede") && line.contains("shared"), "{line}");
+        assert!(begin.elapsed() < TIME, "{:?}", begin.elapsed());
+        drop(silent);
     }
 }

@@ -1,6 +1,8 @@
 //! What the two sides say, and which requests the helper believes.
 
-use hypertap_wire::command::is_interface_name;
+use std::net::IpAddr;
+
+use hypertap_wire::command::{is_host_address, is_interface_name, mtu_range};
 use serde::{Deserialize, Serialize};
 
 use crate::privileged::{Errno, Footprint, MachineError, Offload, RouteChange, TunSpec};
@@ -10,8 +12,6 @@ use crate::privileged::{Errno, Footprint, MachineError, Offload, RouteChange, Tu
 pub(super) const PROTOCOL: u32 = 3;
 /// How many queues a TUN may have: as many descriptors as a frame carries.
 const MAX_QUEUES: u16 = 64;
-/// The smallest MTU of IPv4 (RFC 791) and the largest packet of either version.
-const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 /// How many routes one change may take; a full table of the internet is a million.
 const MAX_ROUTES: usize = 1_000_000;
 
@@ -115,15 +115,14 @@ fn validate_tun(spec: &TunSpec) -> Result<(), MachineError> {
     {
         return Err(MachineError::BadName(name.chars().take(64).collect()));
     }
-    if !MTU.contains(&spec.mtu) {
+    if !mtu_range(spec.ipv6.is_some()).contains(&spec.mtu) {
         return Err(refused(format!("set an MTU of {} bytes", spec.mtu), libc::EINVAL));
     }
     if !(1..=MAX_QUEUES).contains(&spec.queues) {
         return Err(refused(format!("make a TUN interface with {} queues", spec.queues), libc::EINVAL));
     }
-    let ipv6 = spec.ipv6.filter(|address| address.is_unspecified() || address.is_multicast());
-    if spec.ipv4.is_unspecified() || spec.ipv4.is_broadcast() || spec.ipv4.is_multicast() || ipv6.is_some() {
-        let address = ipv6.map_or_else(|| spec.ipv4.to_string(), |address| address.to_string());
+    let addresses = [Some(IpAddr::from(spec.ipv4)), spec.ipv6.map(IpAddr::from)];
+    if let Some(address) = addresses.into_iter().flatten().find(|address| !is_host_address(*address)) {
         return Err(refused(format!("give an interface the address {address}"), libc::EADDRNOTAVAIL));
     }
     Ok(())
@@ -136,7 +135,7 @@ fn refused(doing: String, errno: i32) -> MachineError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn spec() -> TunSpec {
         TunSpec {
@@ -157,14 +156,24 @@ mod tests {
             let job = Job::OpenTun(TunSpec { name: Some(name.to_owned()), ..spec() });
             assert_eq!(job.validate(0), Err(MachineError::BadName(name.to_owned())), "{name:?}");
         }
-        for mtu in [0, 67, 65536, u32::MAX] {
+        for mtu in [0, 67, 65508, 65536, u32::MAX] {
             assert!(Job::OpenTun(TunSpec { mtu, ..spec() }).validate(0).is_err(), "{mtu}");
+        }
+        let ipv6 = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
+        for (mtu, is_fine) in [(1279, false), (1280, true), (65507, true)] {
+            let job = Job::OpenTun(TunSpec { mtu, ipv6, ..spec() });
+            assert_eq!(job.validate(0).is_ok(), is_fine, "{mtu}");
         }
         for queues in [0, 65, u16::MAX] {
             assert!(Job::OpenTun(TunSpec { queues, ..spec() }).validate(0).is_err(), "{queues}");
         }
-        for ipv4 in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 1)] {
+        for [a, d] in [[0, 0], [0, 1], [127, 1], [224, 1], [240, 1], [255, 255]] {
+            let ipv4 = Ipv4Addr::new(a, a, a, d);
             assert!(Job::OpenTun(TunSpec { ipv4, ..spec() }).validate(0).is_err(), "{ipv4}");
+        }
+        for ipv6 in [Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)] {
+            let job = Job::OpenTun(TunSpec { ipv6: Some(ipv6), ..spec() });
+            assert!(job.validate(0).is_err(), "{ipv6}");
         }
     }
 

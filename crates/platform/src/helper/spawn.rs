@@ -66,8 +66,8 @@ pub struct Starting {
 }
 
 /// Starts `program helper`, with the socket as its standard input: pkexec keeps no descriptor but
-/// the standard three. Its log goes to our standard error. Without a runtime and before threads, so
-/// that it can be the first thing a daemon does.
+/// the standard three. Its log goes to our standard error. This only starts a process, and waits for nothing;
+/// [`Starting::connect`] does, and needs a tokio runtime with I/O.
 ///
 /// `state_dir` goes to it as `--state-dir` when it is started directly. Behind pkexec it is not passed
 /// on: root's helper must not take a path from an ordinary user. `program` must be absolute then.
@@ -119,7 +119,8 @@ fn start(mut command: Command, via: Via) -> Result<Starting, HelperStart> {
 
 impl Starting {
     /// Waits until the helper speaks: through pkexec, until the person has answered. Then its process
-    /// is waited for by a thread named `helper-wait`, so that it leaves no zombie.
+    /// is waited for by a thread named `helper-wait`, so that it leaves no zombie. Needs a tokio runtime
+    /// with I/O.
     ///
     /// Dropping this future closes the socket, which ends a helper that starts later.
     ///

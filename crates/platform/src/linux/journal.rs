@@ -10,6 +10,8 @@
 //! allowed to write in it.
 
 mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -64,8 +66,10 @@ pub(crate) struct Page {
 pub(crate) enum Found {
     /// A dead owner's.
     Dead(Page),
-    /// A live owner's; it stays.
-    Live,
+    /// A live owner's; it stays. `None` where it is none of this version's.
+    Live(Option<Entry>),
+    /// Nobody knows: it could not be read, or it is no page and could not be moved aside.
+    Unclear(io::Error),
 }
 
 impl Journal {
@@ -160,41 +164,53 @@ impl Journal {
             if Path::new(&name).extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            match self.read(&name) {
-                Ok(found) => pages.extend(found),
-                Err(error) => self.set_aside(&name, &error)?,
-            }
+            pages.extend(self.find(&name));
         }
         Ok(pages)
     }
 
-    /// Reads a page; `None` when it is gone meanwhile.
-    fn read(&self, name: &str) -> io::Result<Option<Found>> {
-        let file = match self.try_open(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-            Err(Errno::ENOENT) => return Ok(None),
-            other => other?,
+    /// What is under a name; `None` when nothing is any more, or it was moved aside.
+    fn find(&self, name: &str) -> Option<Found> {
+        let why = match self.open_page(name).and_then(|file| self.read(name, file)) {
+            Ok(found) => return Some(found),
+            Err(error) => error,
         };
+        let outcome = match why.raw_os_error() {
+            Some(libc::ENOENT) => Ok(()),
+            // Our own lack of something says nothing about the page.
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO) => {
+                Err(self.named("read", name)(why))
+            }
+            _ => self.set_aside(name, &why),
+        };
+        outcome.err().map(Found::Unclear)
+    }
+
+    fn open_page(&self, name: &str) -> io::Result<File> {
+        Ok(self.try_open(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?)
+    }
+
+    /// Reads a page that was opened. `ENOENT` when it is gone meanwhile.
+    fn read(&self, name: &str, file: File) -> io::Result<Found> {
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.uid() != Uid::effective().as_raw() {
             return Err(io::Error::other("not a file of ours"));
         }
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(Some(Found::Live)),
+            Err((file, Errno::EWOULDBLOCK)) => return Ok(Found::Live(parse(&file).ok())),
             Err((_, error)) => return Err(error.into()),
         };
         // Between opening and locking, a live owner may have written the page anew.
-        let again = self.open_file(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?.metadata()?;
-        if again.ino() != metadata.ino() {
-            return Ok(Some(Found::Live));
+        let again = self.open_page(name)?;
+        if again.metadata()?.ino() != metadata.ino() {
+            return Ok(Found::Live(parse(&again).ok()));
         }
-        let mut text = String::new();
-        (&*lock).take(LARGEST).read_to_string(&mut text)?;
-        let entry: Entry = serde_json::from_str(&text)?;
+        let entry = parse(&lock)?;
         if entry.has_live_process() && !entry.is_of_another_boot()? {
-            return Ok(Some(Found::Live));
+            return Ok(Found::Live(Some(entry)));
         }
-        Ok(Some(Found::Dead(Page { name: name.to_owned(), entry, lock: Some(lock) })))
+        Ok(Found::Dead(Page { name: name.to_owned(), entry, lock: Some(lock) }))
     }
 
     /// Removes a file that a process which is gone was about to put in place of its page.
@@ -207,8 +223,12 @@ impl Journal {
 
     fn set_aside(&self, name: &str, why: &io::Error) -> io::Result<()> {
         let aside = format!("{name}.bad");
-        let moved = renameat(&self.directory, name, &self.directory, aside.as_str());
-        moved.map_err(|error| self.named("move aside", name)(error.into()))?;
+        match renameat(&self.directory, name, &self.directory, aside.as_str()) {
+            Ok(()) => {}
+            // Its owner removed it meanwhile.
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(error) => return Err(self.named("move aside", name)(error.into())),
+        }
         tracing::warn!(
             file = %self.path.join(&aside).display(), error = %why,
             "moved a journal file aside that is none; look at `ip rule` and remove what is left by hand",
@@ -229,6 +249,12 @@ impl Journal {
     fn named<'a>(&self, doing: &'a str, name: &str) -> impl FnOnce(io::Error) -> io::Error + use<'a> {
         named(doing, &self.path.join(name))
     }
+}
+
+fn parse(file: &File) -> io::Result<Entry> {
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// What happened to a file, as a sentence: an errno alone does not tell to which.

@@ -1,15 +1,18 @@
 //! The privileged jobs, done in this process.
 //!
 //! What one tunnel puts on the machine: a TUN link, a slot of rules and tables ([`rules`]), routes
-//! in them, and a word to systemd-resolved. Each is in the journal before it is there, and each is
-//! removed by number, and only if it is still the thing that we made: [`undo`] is the one way
+//! in them, and a word to systemd-resolved. Each is in the journal before it is there (but the link, which
+//! goes with the process until others have its descriptors), and each is
+//! removed by number, and only if it is still the thing that we made: [`undo_page`] is the one way
 //! out, whether the tunnel is closed, its half is dropped, or a later start finds what a dead
-//! process left ([`super::recovery`]).
+//! process left ([`super::recovery`]). What cannot be removed is tried again at the next opening, closing
+//! and dropping.
 //!
 //! Whatever only asks the kernel does not await, so it cannot be cancelled half-way; it takes from
 //! microseconds to some tens of milliseconds (deleting a link; ten thousand routes). What waits for
 //! others (the journal's lock, the kernel's background work, systemd-resolved) awaits.
 
+mod dns;
 mod make;
 
 use std::collections::BTreeMap;
@@ -22,14 +25,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ipnet::IpNet;
 
+use self::dns::Dns;
 use super::journal::{Journal, Namespace, Page};
 use super::netlink::Netlink;
-use super::recovery::undo;
+use super::recovery::undo_page;
 use super::routes::Place;
 use super::rules::Slot;
 use super::{links, resolved, rights, routes, rules};
 use crate::privileged::{Gone, MachineError, Privileged, RouteChange, RouteKind, Tun, TunSpec};
 
+/// With so many tunnels that could not be removed, no other is made.
+const MOST_LEFT: usize = 16;
 /// How long `modprobe` may take.
 const LOADING: Duration = Duration::from_secs(8);
 
@@ -41,7 +47,12 @@ const LOADING: Duration = Duration::from_secs(8);
 /// # Errors
 /// When `state_dir` cannot be made, or belongs to somebody else.
 pub fn in_process(state_dir: &Path) -> io::Result<Box<dyn Privileged>> {
-    let mut machine = Machine { netlink: Netlink::open()?, journal: Journal::open(state_dir)?, open: None };
+    let mut machine = Machine {
+        netlink: Netlink::open()?,
+        journal: Journal::open(state_dir)?,
+        open: None,
+        left: Vec::new(),
+    };
     machine.namespace()?;
     Ok(Box::new(machine))
 }
@@ -51,6 +62,8 @@ struct Machine {
     netlink: Netlink,
     journal: Journal,
     open: Option<Open>,
+    /// Of tunnels that are closed, but could not be removed entirely.
+    left: Vec<Page>,
 }
 
 /// A tunnel that is open.
@@ -62,7 +75,9 @@ struct Open {
     bypass_mark: u32,
     /// As they were asked for, whatever became of them: what they are put back from.
     routes: BTreeMap<IpNet, RouteKind>,
-    dns: bool,
+    dns: Dns,
+    /// Whether systemd-resolved failed to forget the link, and may have done it since.
+    resolver_is_unclear: bool,
     page: Page,
 }
 
@@ -81,39 +96,23 @@ impl Machine {
         Namespace::current(self.netlink.namespace_cookie())
     }
 
-    /// Takes everything of the open tunnel off the machine; `true` when resolved's caches are
-    /// to be emptied.
-    fn unmake(&mut self) -> Result<bool, MachineError> {
-        let Some(open) = self.open.take() else { return Ok(false) };
-        if let Some(error) = undo(&mut self.netlink, &open.page.entry, false).error {
-            // The page stays, for a later start to try again.
-            return Err(error);
-        }
-        self.journal.remove(&open.page).map_err(|error| MachineError::of("keep the journal", error))?;
-        Ok(open.page.entry.resolver)
+    /// Takes everything of the open tunnel off the machine, and what is left of earlier ones.
+    fn unmake(&mut self) -> Result<(), MachineError> {
+        self.left.extend(self.open.take().map(|open| open.page));
+        self.remove_left()
     }
 
-    fn set_dns_rules(&mut self, on: bool) -> Result<(), MachineError> {
-        let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
-        let (netlink, slot, place) = (&mut self.netlink, open.slot, open.dns_place());
-        let remove = |netlink: &mut Netlink| {
-            rules::remove_dns(netlink, slot)?;
-            routes::flush(netlink, slot.dns_table())
-        };
-        if on {
-            // Routes first: a rule to an empty table captures nothing, and the other way round loses nothing.
-            let added = routes::add_defaults(netlink, place).and_then(|()| rules::add_dns(netlink, slot));
-            if let Err(error) = added {
-                let _ = remove(netlink);
-                return Err(MachineError::of(format!("send DNS queries to {}", place.name), error));
+    /// Removes what is left of tunnels.
+    fn remove_left(&mut self) -> Result<(), MachineError> {
+        let mut outcome = Ok(());
+        for mut page in std::mem::take(&mut self.left) {
+            if let Some(error) = undo_page(&mut self.netlink, &self.journal, &mut page, false).error {
+                outcome = outcome.and(Err(error));
+                // It stays in the journal as well, for a later start.
+                self.left.push(page);
             }
-        } else {
-            remove(netlink).map_err(|error| {
-                MachineError::of(format!("stop sending DNS queries to {}", place.name), error)
-            })?;
         }
-        open.dns = on;
-        Ok(())
+        outcome
     }
 
     /// Puts back what is missing of the open tunnel; what fails does not keep the rest from being tried.
@@ -127,18 +126,12 @@ impl Machine {
         let addresses = links::restore_addresses(netlink, open.index, open.addresses.iter().copied());
         let mut outcomes =
             vec![of("addresses", addresses), routes::restore(netlink, open.routes_place(), &open.routes)];
-        if open.dns {
+        let dns = open.dns == Dns::On;
+        if dns {
             outcomes.push(of("DNS routes", routes::restore_defaults(netlink, open.dns_place())));
         }
-        outcomes.push(of("rules", rules::restore(netlink, open.slot, open.bypass_mark, open.dns)));
+        outcomes.push(of("rules", rules::restore(netlink, open.slot, open.bypass_mark, dns)));
         outcomes.into_iter().sum::<Result<usize, _>>().map(|restored| restored > 0)
-    }
-
-    /// Writes down whether resolved is told about the link.
-    fn note_resolver(&mut self, told: bool) -> Result<(), MachineError> {
-        let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
-        open.page.entry.resolver = told;
-        self.journal.write(&mut open.page).map_err(|error| MachineError::of("keep the journal", error))
     }
 }
 
@@ -147,6 +140,11 @@ impl Privileged for Machine {
     async fn open_tun(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
         if self.open.is_some() {
             return Err(MachineError::TunExists);
+        }
+        match self.remove_left() {
+            Err(error) if self.left.len() >= MOST_LEFT => return Err(error),
+            Err(error) => tracing::warn!(%error, "not everything of an earlier tunnel could be removed"),
+            Ok(()) => {}
         }
         let guard = self.journal.lock().await.map_err(|error| MachineError::of("keep the journal", error))?;
         let tun = self.make(&guard, spec)?;
@@ -159,10 +157,13 @@ impl Privileged for Machine {
     }
 
     async fn close_tun(&mut self) -> Result<(), MachineError> {
-        if self.unmake()? {
+        let mut pages = self.left.iter().chain(self.open.iter().map(|open| &open.page));
+        let asked_resolver = pages.any(|page| page.entry.resolver);
+        let unmade = self.unmake();
+        if asked_resolver {
             resolved::flush().await;
         }
-        Ok(())
+        unmade
     }
 
     async fn change_routes(&mut self, change: &RouteChange) -> Result<(), MachineError> {
@@ -176,30 +177,7 @@ impl Privileged for Machine {
     }
 
     async fn capture_dns(&mut self, on: bool) -> Result<(), MachineError> {
-        let open = self.open.as_ref().ok_or(MachineError::NoTun)?;
-        if open.dns == on {
-            return Ok(());
-        }
-        let (index, name) = (open.index, open.name.clone());
-        if on {
-            // Should this future be dropped below, closing the tunnel undoes what was done.
-            self.note_resolver(true)?;
-            let captured = match self.set_dns_rules(true) {
-                Ok(()) => resolved::capture(index, &name).await,
-                Err(error) => Err(error),
-            };
-            if captured.is_err() {
-                self.set_dns_rules(false)?;
-            }
-            self.note_resolver(matches!(captured, Ok(true)))?;
-            captured.map(drop)
-        } else {
-            if open.page.entry.resolver {
-                resolved::revert(index, &name).await?;
-                self.note_resolver(false)?;
-            }
-            self.set_dns_rules(false)
-        }
+        self.capture(on).await
     }
 
     async fn reassert(&mut self) -> Result<bool, MachineError> {

@@ -1,5 +1,6 @@
 //! Linux.
 mod journal;
+pub(crate) mod leftovers;
 pub(crate) mod links;
 mod machine;
 pub(crate) mod netlink;

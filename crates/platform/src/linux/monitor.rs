@@ -9,9 +9,7 @@
 
 mod dump;
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::AsRawFd;
 
 use netlink_packet_core::{
     NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
@@ -25,7 +23,7 @@ use self::dump::{Dump, Subject, Wanted};
 use super::announcement::{LinkMessage, Route, address_link, number, rule_priority};
 use super::rules::{priorities_of, tables_of};
 use crate::Footprint;
-use crate::monitor::{DefaultRoute, LinkEvent};
+use crate::monitor::Known;
 
 /// The groups that announce links, and the addresses, routes and rules of both families
 /// (linux/rtnetlink.h).
@@ -36,34 +34,20 @@ const MESSAGE_BYTES: usize = 64 * 1024;
 /// `net.core.rmem_max`; what does not fit is found again by a dump.
 const SOCKET_BYTES: usize = 1024 * 1024;
 
-/// Listens to what happens to links and default routes in one network namespace.
-pub struct LinkMonitor {
+/// Hears the announcements of one network namespace.
+pub(crate) struct Source {
+    pub(crate) known: Known,
     socket: AsyncFd<Socket>,
     buffer: Vec<u8>,
-    links: HashMap<u32, Link>,
-    default: Option<DefaultRoute>,
-    /// Events that were found and not yet handed out; at most what one read and one dump bring.
-    events: VecDeque<LinkEvent>,
     /// The dump that is being answered. The kernel does one at a time on a socket.
     dump: Option<Dump>,
     wanted: Wanted,
     sequence: u32,
-    /// The tunnel whose addresses, rules and routes are watched: its link's index, and the rest.
-    watched: Option<(u32, Footprint)>,
 }
 
-struct Link {
-    name: String,
-    up: bool,
-}
-
-impl LinkMonitor {
-    /// Starts listening in the calling thread's network namespace. Links and default route as they
-    /// are now are known when this returns, and make no events.
-    ///
-    /// # Errors
-    /// What the kernel said to the netlink socket.
-    pub async fn new() -> io::Result<Self> {
+impl Source {
+    /// Starts listening in the calling thread's network namespace, and asks how things are now.
+    pub(crate) async fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         for group in GROUPS {
@@ -75,51 +59,22 @@ impl LinkMonitor {
         socket.set_non_blocking(true)?;
         // SAFETY: a `Socket` keeps the one descriptor that it has until it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        let mut monitor = Self {
+        let mut source = Self {
+            known: Known::default(),
             socket,
             buffer: Vec::with_capacity(MESSAGE_BYTES),
-            links: HashMap::new(),
-            default: None,
-            events: VecDeque::new(),
             dump: None,
             wanted: Wanted { links: true, routes: true },
             sequence: 0,
-            watched: None,
         };
-        while monitor.dump.is_some() || monitor.wanted.links || monitor.wanted.routes {
-            monitor.step().await?;
+        while source.dump.is_some() || source.wanted.links || source.wanted.routes {
+            source.step().await?;
         }
-        monitor.events.clear();
-        Ok(monitor)
+        Ok(source)
     }
 
-    /// The default route as it was last heard of.
-    pub fn default_route(&self) -> Option<DefaultRoute> {
-        self.default
-    }
-
-    /// From now on, tells when somebody else removes an address, rule or route of this tunnel: its
-    /// link's index, and its footprint. `None` ends that.
-    pub fn watch(&mut self, tunnel: Option<(u32, Footprint)>) {
-        self.watched = tunnel;
-        self.events.retain(|event| *event != LinkEvent::Policy);
-    }
-
-    /// Waits for the next event. Cancel-safe: an event that was not returned comes next time.
-    ///
-    /// # Errors
-    /// What the kernel said, other than that it dropped announcements, which are then made up for.
-    pub async fn next(&mut self) -> io::Result<LinkEvent> {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(event);
-            }
-            self.step().await?;
-        }
-    }
-
-    /// Sends what is wanted, reads one datagram and takes it in.
-    async fn step(&mut self) -> io::Result<()> {
+    /// Sends what is wanted, reads one datagram and takes it in. Cancel-safe.
+    pub(crate) async fn step(&mut self) -> io::Result<()> {
         self.ask()?;
         self.buffer.clear();
         loop {
@@ -150,7 +105,7 @@ impl LinkMonitor {
 
     fn resync(&mut self) {
         self.wanted = Wanted { links: true, routes: true };
-        self.on_damage(|_, _| true);
+        self.known.on_removal(|_, _| true);
     }
 
     fn take(&mut self, message: &NetlinkBuffer<&[u8]>) {
@@ -190,17 +145,11 @@ impl LinkMonitor {
         }
     }
 
-    /// Somebody removed something; `hits` says whether it was the watched tunnel's.
+    /// Somebody removed something; `hits` says whether it was the watched tunnel's. What we remove
+    /// ourselves does not count.
     fn on_removal(&mut self, message: &NetlinkBuffer<&[u8]>, hits: impl Fn(u32, Footprint) -> bool) {
         let author = message.port_number();
-        self.on_damage(|index, footprint| author != footprint.port && hits(index, footprint));
-    }
-
-    fn on_damage(&mut self, hits: impl Fn(u32, Footprint) -> bool) {
-        let hit = self.watched.is_some_and(|(index, footprint)| hits(index, footprint));
-        if hit && !self.events.contains(&LinkEvent::Policy) {
-            self.events.push_back(LinkEvent::Policy);
-        }
+        self.known.on_removal(|index, footprint| author != footprint.port && hits(index, footprint));
     }
 
     fn on_link(&mut self, payload: &[u8]) {
@@ -208,41 +157,15 @@ impl LinkMonitor {
         if let Some(Dump { of: Subject::Links(heard), .. }) = &mut self.dump {
             heard.insert(message.index);
         }
-        let index = message.index;
-        let before = self.links.get(&index);
-        if before.is_none_or(|before| before.up != message.up) {
-            self.wanted.routes = true;
-            if message.up {
-                self.events.push_back(LinkEvent::Up { index });
-            } else if before.is_some() {
-                self.events.push_back(LinkEvent::Down { index });
-            }
-        }
-        if before.is_some_and(|before| before.name != message.name) {
-            self.events.push_back(LinkEvent::Renamed { index, name: message.name.clone() });
-        }
-        self.links.insert(index, Link { name: message.name, up: message.up });
+        self.wanted.routes |= self.known.on_link(message.index, message.name, message.up);
     }
 
     fn on_link_gone(&mut self, payload: &[u8]) {
         let Some(message) = LinkMessage::parse(payload) else { return };
-        self.forget(message.index);
+        self.known.on_link_gone(message.index);
+        self.wanted.routes = true;
         if let Some(Dump { of: Subject::Links(heard), .. }) = &mut self.dump {
             heard.remove(&message.index);
         }
-    }
-
-    fn forget(&mut self, index: u32) {
-        self.links.remove(&index);
-        self.wanted.routes = true;
-        self.events.push_back(LinkEvent::Deleted { index });
-    }
-}
-
-impl std::fmt::Debug for LinkMonitor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LinkMonitor")
-            .field("socket", &self.socket.get_ref().as_raw_fd())
-            .finish_non_exhaustive()
     }
 }

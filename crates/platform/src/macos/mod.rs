@@ -17,6 +17,7 @@ pub use recovery::{default_state_dir, recover};
 pub(crate) mod bypass;
 pub(crate) mod datagram;
 pub(crate) mod event;
+pub(crate) mod leftovers;
 pub(crate) mod monitor;
 pub(crate) mod namespace;
 pub(crate) mod peer;

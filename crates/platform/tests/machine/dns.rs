@@ -1,5 +1,6 @@
 //! DNS capture by rules. (systemd-resolved has a test of its own.)
 
+use crate::recovery::without_right;
 use crate::setup::*;
 use hypertap_platform::{RouteKind, TunSpec};
 use std::net::{TcpStream, UdpSocket};
@@ -83,5 +84,24 @@ fn dns_does_not_leak_where_the_interface_cannot_carry_ipv6() {
         assert_eq!(device_to("2620:fe::fe ipproto udp dport 53"), None);
         assert_eq!(device_to("2620:fe::fe ipproto udp dport 54").as_deref(), Some("up0"));
         half.close_tun().await.unwrap();
+    });
+}
+
+#[test]
+fn capture_that_cannot_be_changed_is_as_it_was() {
+    in_namespace(async |state| {
+        add_uplink();
+        let mut half = half(&state);
+        let _tun = half.open_tun(&spec()).await.unwrap();
+        let before = dump();
+        without_right(half.capture_dns(true)).await.unwrap_err();
+        assert_eq!(dump(), before);
+        half.capture_dns(true).await.unwrap();
+        let captured = dump();
+        assert_ne!(captured, before);
+        without_right(half.capture_dns(false)).await.unwrap_err();
+        assert_eq!(dump(), captured);
+        half.capture_dns(false).await.unwrap();
+        assert_eq!(dump(), before);
     });
 }

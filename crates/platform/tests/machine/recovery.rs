@@ -224,3 +224,141 @@ fn a_state_directory_of_somebody_else_is_refused() {
         assert!(error.contains("belongs to another user") && error.contains("--state-dir"), "{error}");
     });
 }
+
+/// Does something without the right to change the network: the kernel refuses whatever is tried.
+pub(crate) async fn without_right<T>(job: impl Future<Output = T>) -> T {
+    const NET_ADMIN: u32 = 1 << 12;
+    let rights = capabilities(libc::SYS_capget, [0; 6]);
+    let mut fewer = rights;
+    fewer[0] &= !NET_ADMIN;
+    capabilities(libc::SYS_capset, fewer);
+    let done = job.await;
+    capabilities(libc::SYS_capset, rights);
+    done
+}
+
+/// Reads or sets this thread's effective, permitted and inheritable capabilities, of which each has two words.
+fn capabilities(call: libc::c_long, mut data: [u32; 6]) -> [u32; 6] {
+    // _LINUX_CAPABILITY_VERSION_3, and this thread.
+    let mut header = [0x2008_0522, 0_u32];
+    // SAFETY: both point to as many words as capget(2) says, which live until it returns.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::syscall(call, header.as_mut_ptr(), data.as_mut_ptr()) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    data
+}
+
+#[test]
+fn what_could_not_be_removed_is_removed_by_the_next_close() {
+    in_namespace(async |state| {
+        let before = dump();
+        let mut half = half(&state);
+        let tun = half.open_tun(&spec()).await.unwrap();
+        half.change_routes(&add(&[("10.0.0.0/8", RouteKind::Excluded)])).await.unwrap();
+        let open = dump();
+        without_right(half.close_tun()).await.unwrap_err();
+        assert_eq!(dump(), open);
+        assert_eq!(recover(state.path()).await.unwrap(), Vec::new(), "its owner lives");
+        half.close_tun().await.unwrap();
+        assert_eq!(dump(), before);
+        assert_eq!(journal_files(state.path()), Vec::<String>::new());
+        drop(tun);
+    });
+}
+
+#[test]
+fn what_could_not_be_removed_is_removed_before_the_next_tunnel_is_made() {
+    in_namespace(async |state| {
+        let before = dump();
+        let mut half = half(&state);
+        let tun = half.open_tun(&spec()).await.unwrap();
+        without_right(half.close_tun()).await.unwrap_err();
+        let next = half.open_tun(&spec()).await.unwrap();
+        assert_eq!(next.name, tun.name, "the first has gone");
+        assert_eq!(journal_files(state.path()).len(), 1);
+        half.close_tun().await.unwrap();
+        assert_eq!(dump(), before);
+    });
+}
+
+#[test]
+fn what_could_not_be_removed_is_removed_when_the_half_is_dropped() {
+    in_namespace(async |state| {
+        let before = dump();
+        let mut half = half(&state);
+        let _tun = half.open_tun(&spec()).await.unwrap();
+        without_right(half.close_tun()).await.unwrap_err();
+        drop(half);
+        assert_eq!(dump(), before);
+        assert_eq!(journal_files(state.path()), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_tunnel_that_can_never_be_removed_bounds_how_many_are_made() {
+    in_namespace(async |state| {
+        let before = dump();
+        let mut half = half(&state);
+        let journal = state.path().join("journal");
+        let mut opened = 0;
+        let mut pinned = Vec::new();
+        let error = loop {
+            match half.open_tun(&spec()).await {
+                Ok(_) => opened += 1,
+                Err(error) => break error.to_string(),
+            }
+            assert!(opened < 100, "there is no bound");
+            // A page that is a directory's now cannot be unlinked.
+            let page = journal
+                .join(journal_files(state.path()).into_iter().find(|name| !pinned.contains(name)).unwrap());
+            std::fs::remove_file(&page).unwrap();
+            std::fs::create_dir(&page).unwrap();
+            pinned.push(page.file_name().unwrap().to_str().unwrap().to_owned());
+            half.close_tun().await.unwrap_err();
+        };
+        assert!(error.contains(&pinned[0]), "{error}");
+        for name in &pinned {
+            std::fs::remove_dir(journal.join(name)).unwrap();
+        }
+        half.open_tun(&spec()).await.unwrap();
+        half.close_tun().await.unwrap();
+        assert_eq!(dump(), before);
+    });
+}
+
+#[test]
+fn a_page_that_cannot_be_removed_keeps_no_other_from_being_recovered() {
+    in_namespace(async |state| {
+        let before = dump();
+        kill(start_victim(state.path()));
+        let journal = state.path().join("journal");
+        // Where a directory of that name is in the way, a page that is none cannot be moved aside.
+        for number in 0..20 {
+            std::fs::write(journal.join(format!("{number}-0.json")), "{").unwrap();
+            std::fs::create_dir(journal.join(format!("{number}-0.json.bad"))).unwrap();
+        }
+        let error = recover(state.path()).await.unwrap_err().to_string();
+        assert!(error.contains("0.json"), "{error}");
+        assert_eq!(dump(), before);
+    });
+}
+
+#[test]
+fn a_dead_owners_page_undoes_nothing_of_a_live_one_with_the_same_tables() {
+    in_namespace(async |state| {
+        kill(start_victim(state.path()));
+        let journal = state.path().join("journal");
+        let name = journal_files(state.path()).remove(0);
+        let entry = std::fs::read(journal.join(&name)).unwrap();
+        recover(state.path()).await.unwrap();
+        let mut live = half(&state);
+        let _tun = live.open_tun(&named("live0")).await.unwrap();
+        live.change_routes(&add(&[("10.3.0.0/16", RouteKind::Excluded)])).await.unwrap();
+        let during = dump();
+        // As if the page had outlived what it names, which somebody else has now.
+        std::fs::write(journal.join(&name), entry).unwrap();
+        recover(state.path()).await.unwrap();
+        assert_eq!(dump(), during);
+        assert!(!journal.join(&name).exists());
+    });
+}

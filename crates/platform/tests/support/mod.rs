@@ -1,6 +1,8 @@
 //! What the tests with a real service of the system share: Debian's package of it, unpacked and not
 //! installed, and a `/run` with a bus of its own.
 
+mod bus;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -34,17 +36,6 @@ pub fn own_run(more: CloneFlags) {
     mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
 }
 
-const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=/run/dbus/system_bus_socket</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>
-  </policy>
-</busconfig>"#;
-
 /// A process that is killed when this is dropped.
 pub struct Service(Child);
 
@@ -70,10 +61,8 @@ impl Drop for Service {
 
 /// A system bus in [`own_run`], on which everybody may do everything.
 pub fn bus() -> Service {
-    std::fs::create_dir_all("/run/dbus").unwrap();
-    std::fs::write("/run/bus.conf", BUS).unwrap();
-    let bus = Service::start(Command::new("dbus-daemon").args(["--config-file=/run/bus.conf", "--nofork"]));
-    wait("the bus", || Path::new("/run/dbus/system_bus_socket").exists());
+    let bus = Service::start(&mut bus::command());
+    wait("the bus", || Path::new(bus::SOCKET).exists());
     bus
 }
 

@@ -1,6 +1,7 @@
 //! The arguments of `start`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
@@ -78,19 +79,32 @@ fn optional<T>(
 fn read_ipv4(value: &Value) -> Option<Ipv4Addr> {
     let text = value.as_str()?;
     let address: Ipv4Addr = text.strip_suffix("/32").unwrap_or(text).parse().ok()?;
-    // RFC 6890: this network, loopback; from 224 on multicast, reserved, broadcast.
-    (!matches!(address.octets()[0], 0 | 127 | 224..)).then_some(address)
+    is_host_address(address.into()).then_some(address)
 }
 
 fn read_ipv6(value: &Value) -> Option<Ipv6Addr> {
     let text = value.as_str()?;
     let address: Ipv6Addr = text.strip_suffix("/128").unwrap_or(text).parse().ok()?;
-    (!address.is_unspecified() && !address.is_multicast() && !address.is_loopback()).then_some(address)
+    is_host_address(address.into()).then_some(address)
 }
 
 fn read_name(value: &Value) -> Option<String> {
     let name = value.as_str()?;
     is_interface_name(name).then(|| name.to_owned())
+}
+
+/// Whether an interface may have `address`: for IPv4 all but this network, loopback, and from 224 on
+/// multicast, reserved and broadcast; for IPv6 all but unspecified, loopback and multicast (RFC 6890).
+pub fn is_host_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !matches!(address.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_loopback() && !address.is_multicast(),
+    }
+}
+
+/// The MTUs, in bytes, that a tunnel with or without an IPv6 address can have.
+pub fn mtu_range(has_ipv6: bool) -> RangeInclusive<u32> {
+    (if has_ipv6 { MIN_MTU_IPV6 } else { MIN_MTU })..=MAX_MTU
 }
 
 /// Whether `name` may be an interface's, as it stands: 1 to 15 bytes of visible ASCII without `/` and
@@ -118,12 +132,11 @@ impl StartFields {
         };
         let wanted = "an address like \"fd00::1\" or \"fd00::1/128\" that a host can have";
         let ipv6 = optional(fields, "myIPv6Address", wanted, read_ipv6)?;
-        let (least, why) = match ipv6 {
-            Some(_) => (MIN_MTU_IPV6, ", for there is a myIPv6Address"),
-            None => (MIN_MTU, ""),
-        };
-        let mtu = optional(fields, "mtu", &format!("a number from {least} to {MAX_MTU}{why}"), |value| {
-            u32::try_from(value.as_u64()?).ok().filter(|mtu| (least..=MAX_MTU).contains(mtu))
+        let range = mtu_range(ipv6.is_some());
+        let why = if ipv6.is_some() { ", for there is a myIPv6Address" } else { "" };
+        let wanted = format!("a number from {} to {}{why}", range.start(), range.end());
+        let mtu = optional(fields, "mtu", &wanted, |value| {
+            u32::try_from(value.as_u64()?).ok().filter(|mtu| range.contains(mtu))
         })?;
         let wanted = "an interface name: 1 to 15 characters without '/', ':', '%' or blanks, and none of \
                       \".\", \"..\", \"all\" and \"default\"";

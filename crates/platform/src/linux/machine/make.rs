@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
+use super::dns::Dns;
 use super::{Machine, Open};
 use crate::linux::journal::{Entry, Guard, LinkId, Page};
-use crate::linux::recovery::undo;
+use crate::linux::recovery::undo_page;
 use crate::linux::rules::{Census, Slot};
 use crate::linux::{links, rules, tun};
 use crate::privileged::{MachineError, Tun, TunSpec};
@@ -31,14 +32,15 @@ impl Machine {
                     addresses: addresses(spec).collect(),
                     bypass_mark: spec.bypass_mark,
                     routes: BTreeMap::new(),
-                    dns: false,
+                    dns: Dns::Off,
+                    resolver_is_unclear: false,
                     page,
                 });
                 Ok(tun)
             }
             Err(error) => {
-                if undo(&mut self.netlink, &page.entry, false).error.is_none() {
-                    let _ = self.journal.remove(&page);
+                if undo_page(&mut self.netlink, &self.journal, &mut page, false).error.is_some() {
+                    self.left.push(page);
                 }
                 Err(error)
             }

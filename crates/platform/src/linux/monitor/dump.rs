@@ -5,9 +5,9 @@ use std::io;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 
-use super::LinkMonitor;
+use super::Source;
 use crate::linux::announcement::Route;
-use crate::monitor::{DefaultRoute, LinkEvent};
+use crate::monitor::DefaultRoute;
 
 /// Which state is to be asked for.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub(super) enum Subject {
     Routes { family: u8, best: Option<(u32, u32)> },
 }
 
-impl LinkMonitor {
+impl Source {
     /// Asks for the next dump that is wanted, unless one is being answered.
     pub(super) fn ask(&mut self) -> io::Result<()> {
         if self.dump.is_some() {
@@ -87,12 +87,7 @@ impl LinkMonitor {
             }
             Subject::Links(_) if dump.torn => self.wanted.links = true,
             Subject::Links(heard) => {
-                let mut gone: Vec<u32> =
-                    self.links.keys().copied().filter(|index| !heard.contains(index)).collect();
-                gone.sort_unstable();
-                for index in gone {
-                    self.forget(index);
-                }
+                self.wanted.routes |= self.known.on_all_links(|index| heard.contains(&index));
             }
             Subject::Routes { .. } if dump.torn => self.wanted.routes = true,
             Subject::Routes { family: asked, best: None } if asked == family(libc::AF_INET) => {
@@ -102,11 +97,7 @@ impl LinkMonitor {
                 }
             }
             Subject::Routes { best, .. } => {
-                let now = best.map(|(_, index)| DefaultRoute { index });
-                if now != self.default {
-                    self.default = now;
-                    self.events.push_back(LinkEvent::DefaultRoute(now));
-                }
+                self.known.on_default_route(best.map(|(_, index)| DefaultRoute { index }));
             }
         }
     }
