@@ -22,7 +22,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
     $completions = @(switch ($command) {
         'hypertap' {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
@@ -53,7 +53,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--group', '--group', [CompletionResultType]::ParameterName, 'Members of this group may connect too, besides root and the user who started the program')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the journal and the sockets are kept [default: /run/hypertap as root]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--no-control', '--no-control', [CompletionResultType]::ParameterName, 'No Unix socket')
             [CompletionResult]::new('--no-offload', '--no-offload', [CompletionResultType]::ParameterName, 'Do not use the kernel''s segmentation and checksum offload')
             [CompletionResult]::new('--replace', '--replace', [CompletionResultType]::ParameterName, 'Take the interface over if another hypertap has it')
@@ -65,7 +65,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'Ask the daemon at this socket only')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where daemons have their sockets [default: /run/hypertap as root]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -74,7 +74,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;bypass' {
             [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The daemon''s Unix socket [default: the one that is running]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -82,7 +82,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;demo' {
             [CompletionResult]::new('--seconds', '--seconds', [CompletionResultType]::ParameterName, 'How long to measure, in seconds')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print the results as JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -90,7 +90,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         }
         'hypertap;doctor' {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -99,7 +99,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;install' {
             [CompletionResult]::new('--root', '--root', [CompletionResultType]::ParameterName, 'Install below this directory, made if it is not there, instead of / (nothing is started, no group is made)')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--no-start', '--no-start', [CompletionResultType]::ParameterName, 'Do not start the service''s socket')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -108,7 +108,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;uninstall' {
             [CompletionResult]::new('--root', '--root', [CompletionResultType]::ParameterName, 'Uninstall below this directory instead of /')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -116,7 +116,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;recover' {
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the journal is kept [default: /run/hypertap as root]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -125,7 +125,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;helper' {
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the journal is kept [default: /run/hypertap]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
-            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break

@@ -19,7 +19,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
     var completions = [
         &'hypertap'= {
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -49,7 +49,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --group 'Members of this group may connect too, besides root and the user who started the program'
             cand --state-dir 'Where the journal and the sockets are kept [default: /run/hypertap as root]'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --no-control 'No Unix socket'
             cand --no-offload 'Do not use the kernel''s segmentation and checksum offload'
             cand --replace 'Take the interface over if another hypertap has it'
@@ -60,7 +60,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --control 'Ask the daemon at this socket only'
             cand --state-dir 'Where daemons have their sockets [default: /run/hypertap as root]'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --json 'Print JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -68,21 +68,21 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;bypass'= {
             cand --control 'The daemon''s Unix socket [default: the one that is running]'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hypertap;demo'= {
             cand --seconds 'How long to measure, in seconds'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --json 'Print the results as JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hypertap;doctor'= {
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --json 'Print JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -90,7 +90,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;install'= {
             cand --root 'Install below this directory, made if it is not there, instead of / (nothing is started, no group is made)'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --no-start 'Do not start the service''s socket'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -98,14 +98,14 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;uninstall'= {
             cand --root 'Uninstall below this directory instead of /'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hypertap;recover'= {
             cand --state-dir 'Where the journal is kept [default: /run/hypertap as root]'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --json 'Print JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -113,7 +113,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;helper'= {
             cand --state-dir 'Where the journal is kept [default: /run/hypertap]'
             cand --log-format 'How log lines are written'
-            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }

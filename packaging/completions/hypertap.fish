@@ -26,7 +26,7 @@ end
 
 complete -c hypertap -n "__fish_hypertap_needs_command" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_needs_command" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_needs_command" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_needs_command" -s V -l version -d 'Print version'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
@@ -55,7 +55,7 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l group -d 'M
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l state-dir -d 'Where the journal and the sockets are kept [default: /run/hypertap as root]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l no-control -d 'No Unix socket'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l no-offload -d 'Do not use the kernel\'s segmentation and checksum offload'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l replace -d 'Take the interface over if another hypertap has it'
@@ -64,46 +64,46 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l control -d 
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l state-dir -d 'Where daemons have their sockets [default: /run/hypertap as root]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l json -d 'Print JSON'
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -l control -d 'The daemon\'s Unix socket [default: the one that is running]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l seconds -d 'How long to measure, in seconds' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l json -d 'Print the results as JSON'
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -l json -d 'Print JSON'
 complete -c hypertap -n "__fish_hypertap_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l root -d 'Install below this directory, made if it is not there, instead of / (nothing is started, no group is made)' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand install" -l no-start -d 'Do not start the service\'s socket'
 complete -c hypertap -n "__fish_hypertap_using_subcommand install" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -l root -d 'Uninstall below this directory instead of /' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l state-dir -d 'Where the journal is kept [default: /run/hypertap as root]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -l json -d 'Print JSON'
 complete -c hypertap -n "__fish_hypertap_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l state-dir -d 'Where the journal is kept [default: /run/hypertap]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
-complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
 complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'

@@ -80,6 +80,29 @@ fn the_manifest_lists_every_file() {
 }
 
 #[test]
+fn the_man_page_that_a_unit_names_is_installed_and_completions_where_shells_look() {
+    in_namespaces(|| {
+        let root = furnished();
+        hypertap(&["install"], &root);
+        let share = root.join("usr/local/share");
+        let mut named = 0;
+        for unit in ["hypertap.service", "hypertap.socket"] {
+            let unit = fs::read_to_string(root.join("etc/systemd/system").join(unit)).expect("there");
+            let words = unit.split([' ', '=', '\n']);
+            for page in words.filter_map(|word| word.strip_prefix("man:")?.strip_suffix("(1)")) {
+                let text = fs::read_to_string(share.join(format!("man/man1/{page}.1"))).expect(page);
+                assert!(text.contains(".SH SYNOPSIS"), "{text}");
+                named += 1;
+            }
+        }
+        assert!(named > 0);
+        for path in ["bash-completion/completions/hypertap", "zsh/site-functions/_hypertap"] {
+            assert!(fs::read_to_string(share.join(path)).expect(path).contains("on-disconnect"), "{path}");
+        }
+    });
+}
+
+#[test]
 fn a_tree_that_was_moved_is_uninstalled_where_it_is_now() {
     in_namespaces(|| {
         let root = furnished();

@@ -29,9 +29,11 @@ const SERVICE: &str = "/run/test/service.pid";
 /// Where root's tunnels have their sockets and their journal.
 const STATE: &str = "/run/hypertap";
 
-/// As systemctl(1): to stop is to send SIGTERM and, unless told not to, to wait for the service's end. The
+/// As systemctl(1): it says what it does, before it has; to stop is to send SIGTERM and, unless told not to, to wait for the service's end. The
 /// service is active while it runs.
 const SYSTEMCTL: &str = r#"#!/bin/sh
+echo "Created symlink" >&2
+echo "Removed"
 echo "$*" >> /run/test/systemctl.log
 case " $* " in
     *" is-active "*) kill -0 "$(cat /run/test/service.pid)" 2>/dev/null; exit ;;
@@ -150,6 +152,24 @@ fn uninstall_by_hand_stops_the_service_first() {
         assert_eq!(installed(), Vec::<&str>::new(), "{said}");
         assert_eq!(asked(), ["disable --now hypertap.socket hypertap.service", "daemon-reload"]);
         assert!(!Path::new(STATE).exists(), "{said}");
+    });
+}
+
+#[test]
+fn systemd_is_asked_to_the_end_where_nobody_reads_what_it_says() {
+    in_namespaces(|| {
+        machine();
+        let hypertap = |word: &str| {
+            let unread = || std::io::pipe().expect("two descriptors").1;
+            let mut command = Command::new(binary());
+            command.arg(word).env("PATH", search_path()).stdout(unread()).stderr(unread());
+            assert_eq!(command.status().expect("it is a program").code(), Some(0), "{word}");
+        };
+        hypertap("install");
+        assert_eq!(asked(), ["daemon-reload", "enable --now hypertap.socket"]);
+        hypertap("uninstall");
+        assert_eq!(asked(), ["disable --now hypertap.socket hypertap.service", "daemon-reload"]);
+        assert_eq!(installed(), Vec::<&str>::new());
     });
 }
 

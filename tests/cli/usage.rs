@@ -1,6 +1,9 @@
 //! The command line: exit codes, and sentences that say what to do.
 
 mod doctor;
+mod logs;
+mod output;
+mod refused;
 
 use std::process::Command;
 
@@ -20,6 +23,7 @@ fn a_wrong_command_line_ends_with_2_and_names_the_word() {
         &["tunel"][..],
         &["tunnel", "--no-such-option"],
         &["tunnel", "--command", "nonsense"],
+        &["tunnel", "--command", "localhost:5500"],
         &["tunnel", "--data", "127.0.0.1"],
         &["tunnel", "--data", "0.0.0.0:5501"],
         &["tunnel", "--data", "[::]:5501"],
@@ -31,6 +35,11 @@ fn a_wrong_command_line_ends_with_2_and_names_the_word() {
         &["tunnel", "--mtu", "65508"],
         &["tunnel", "--mtu", "x"],
         &["tunnel", "--name", "sixteen-letters!"],
+        &["tunnel", "--name", "default"],
+        &["tunnel", "--log", "loud"],
+        &["doctor", "--log", "hypertap"],
+        &["tunnel", "--log", "hypertap=loud"],
+        &["tunnel", "--log", "info,other=debug"],
         &["tunnel", "--on-disconnect", "never"],
         &["tunnel", "--bypass-mark", "0"],
         &["tunnel", "--bypass-mark", "zero"],

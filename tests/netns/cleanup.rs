@@ -1,5 +1,8 @@
 //! After every end, the machine is as it was.
 
+#[path = "cleanup/state_folder.rs"]
+mod state_folder;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -355,6 +358,54 @@ fn with_user_a_lost_helper_is_noticed_where_ends_of_children_are_ignored_too() {
         daemon.assert_ends_well();
         wait_until_gone(keeper);
         before.assert_same();
+    });
+}
+
+/// What `hypertap recover` says.
+fn recover() -> String {
+    run(binary().to_str().expect("a path"), &["recover"])
+}
+
+#[test]
+fn with_user_what_is_left_where_keeper_and_helper_are_killed_at_once_is_said_and_is_a_failure() {
+    in_namespaces(|| {
+        needs_root();
+        let (_uplink, before) = furnished();
+        for recovers in [false, true] {
+            let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
+            let mut client = daemon.client();
+            full(&mut client);
+            let (keeper, helper) = (daemon.keeper(), daemon.helper());
+            // Stopped, neither notices the other's end.
+            for (process, signal) in [
+                (keeper, Signal::SIGSTOP),
+                (helper, Signal::SIGSTOP),
+                (keeper, Signal::SIGKILL),
+                (helper, Signal::SIGKILL),
+            ] {
+                kill(process, signal).expect("it runs");
+            }
+            client.expect_stopped("providerDisabled");
+            client.expect_event("vpnRemoved");
+            before.assert_changed();
+            assert!(daemon.log().contains("hypertap recover"), "{}", daemon.log());
+            if recovers {
+                recover();
+                before.assert_same();
+            }
+            daemon.signal(Signal::SIGTERM);
+            let code = daemon.wait_for_end().code();
+            let log = daemon.log();
+            let last = log.lines().last().unwrap_or_default();
+            assert_eq!(
+                (code, last.contains("hypertap recover")),
+                (Some(i32::from(!recovers)), !recovers),
+                "{log}"
+            );
+            recover();
+            before.assert_same();
+            assert_eq!(left_in_state_folder(), Vec::<String>::new());
+        }
     });
 }
 

@@ -112,6 +112,34 @@ fn our_own_changes_are_no_reason_to_look() {
     });
 }
 
+/// Changes more routes than there is room for announcements of.
+fn change_many(daemon: &Daemon) {
+    let mut client = daemon.client();
+    client.start();
+    let many: Vec<String> = (0..20_000).map(|n| format!("10.{}.{}.0/24", n / 256, n % 256)).collect();
+    for cmd in ["addIncludedRoutes", "removeIncludedRoutes", "addExcludedRoutes"] {
+        client.plain(&json!({"cmd": cmd, "routes": many}));
+        assert_eq!(client.status(), "connected", "after {cmd}");
+    }
+    // What is put back comes after all that was announced before it.
+    ip("rule del pref 20003");
+    eventually("it is put back", || times_put_back(daemon) == 1);
+    assert_eq!(times_looked_in_vain(daemon), 0, "{}", daemon.log());
+}
+
+#[test]
+fn nor_are_our_own_changes_of_very_many_routes() {
+    in_namespaces(|| change_many(&Daemon::start()));
+}
+
+#[test]
+fn nor_are_those_through_the_helper() {
+    in_namespaces(|| {
+        needs_root();
+        change_many(&Setup::new().args(&["--user", "nobody"]).start());
+    });
+}
+
 #[test]
 fn a_changed_default_route_is_a_reason_to_look() {
     in_namespaces(|| {

@@ -43,6 +43,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 /// `TUNSETOFFLOAD` of `linux/if_tun.h`; its argument is the wanted offloads.
 const TUNSETOFFLOAD: u64 = 0x4004_54d0;
+/// `TUNSETIFF` of it.
+const TUNSETIFF: u64 = 0x4004_54ca;
 /// `TUN_F_USO4` and `TUN_F_USO6` of it.
 const TUN_F_USO: u64 = 0x60;
 
@@ -147,7 +149,8 @@ fn a_kernel_without_any_offload_refuses_start_which_leaves_nothing_and_no_offloa
         let daemon = where_refused(libc::SYS_ioctl, &refused).start();
         let before = Dump::now();
         let (text, _) = daemon.client().refused(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}));
-        assert!(text.contains("TUN interface"), "{text}");
+        assert!(text.contains("TUN interface") && text.contains("--no-offload"), "{text}");
+        assert!(!text.contains("--queues"), "one queue was asked for: {text}");
         assert!(!is_link("hypertap0"));
         before.assert_same();
         drop(daemon);
@@ -156,5 +159,24 @@ fn a_kernel_without_any_offload_refuses_start_which_leaves_nothing_and_no_offloa
         let (mut client, program) = connected(&daemon);
         assert_eq!(writes(&daemon, &mut client, &program), u64::from(PACKETS));
         assert_carries(program);
+    });
+}
+
+#[test]
+fn a_kernel_that_makes_no_interface_is_said_to_and_what_to_leave_out() {
+    in_namespaces(|| {
+        let refused = [(1, '=', TUNSETIFF)];
+        for (args, remedies) in [
+            (vec!["--queues", "2"], vec!["--queues", "--no-offload"]),
+            (vec!["--queues", "2", "--no-offload"], vec!["--queues"]),
+            (vec!["--no-offload"], vec![]),
+        ] {
+            let daemon = where_refused(libc::SYS_ioctl, &refused).args(&args).start();
+            let (text, code) = daemon.client().refused(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}));
+            assert!(text.contains("Invalid argument") && code == Some(1), "{text}");
+            for option in ["--queues", "--no-offload"] {
+                assert_eq!(text.contains(option), remedies.contains(&option), "{args:?}: {text}");
+            }
+        }
     });
 }

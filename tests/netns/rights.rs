@@ -117,6 +117,7 @@ fn what_only_has_the_drivers_name_is_no_driver() {
             let (text, code) = client.refused(&json!({"cmd": "start", "myIPv4Address": "5.5.5.5"}));
             assert_eq!(code, Some(3), "{text}");
             assert!(text.contains("/dev/net/tun"), "{text}");
+            client.expect_no_event();
         }
     });
 }

@@ -131,6 +131,30 @@ fn host_bits_of_a_prefix_are_masked() {
 }
 
 #[test]
+fn of_routes_of_both_kinds_the_longest_decides_whatever_their_order() {
+    in_namespaces(|| {
+        let _uplink = Uplink::connect();
+        let (_daemon, mut client) = connected();
+        let steps = [
+            ("addIncludedRoutes", ["10.0.0.0/8", "2001:db8::/32"]),
+            ("addExcludedRoutes", ["10.1.0.0/16", "2001:db8:1::/48"]),
+            ("addIncludedRoutes", ["10.1.2.0/24", "2001:db8:1:2::/64"]),
+        ];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            for (add, nets) in order.map(|step: usize| steps[step]) {
+                routes(&mut client, add, &nets);
+            }
+            assert_tunnel(&[("10.9.9.9", true), ("10.1.2.3", true), ("10.1.9.9", false)]);
+            assert_tunnel(&[("2001:db8:9::1", true), ("2001:db8:1:2::1", true), ("2001:db8:1:9::1", false)]);
+            for (add, nets) in steps {
+                routes(&mut client, &add.replace("add", "remove"), &nets);
+            }
+            assert_tunnel(&[("10.1.2.3", false), ("2001:db8:1:2::1", false)]);
+        }
+    });
+}
+
+#[test]
 fn an_excluded_route_takes_the_place_of_an_equal_included_one() {
     in_namespaces(|| {
         let _uplink = Uplink::connect();

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use hypertap_platform::MachineError;
 use hypertap_platform::helper::HelperStart;
 
+use crate::output::complain;
+
 /// Exit codes, the same for every command. A bad command line is 2 as well; clap says so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -69,8 +71,21 @@ impl Failure {
 
     /// Prints the sentence and yields the code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("hypertap: {:#}", self.error);
+        complain(format_args!("hypertap: {}", self.sentence()));
         ExitCode::from(self.exit as u8)
+    }
+
+    /// The sentence: what happened, and then each cause that it does not name itself.
+    pub fn sentence(&self) -> String {
+        let mut text = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if text.is_empty() {
+                text = cause;
+            } else if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
+            }
+        }
+        text
     }
 }
 
@@ -97,6 +112,16 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
+
+    #[test]
+    fn a_sentence_names_each_cause_once() {
+        let io = || std::io::Error::other("refused");
+        let source = HelperStart::Start { program: "p".to_owned(), source: io() };
+        let failure = Failure::new(Exit::Other, anyhow::Error::from(source).context("no daemon"));
+        assert_eq!(failure.sentence(), "no daemon: cannot start the privileged helper p: refused");
+        let failure = Failure::new(Exit::Other, anyhow::Error::from(io()).context("no daemon"));
+        assert_eq!(failure.sentence(), "no daemon: refused");
+    }
 
     #[test]
     fn a_helper_that_has_gone_is_a_missing_right_only_where_it_says_so() {

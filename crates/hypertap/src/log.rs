@@ -1,9 +1,14 @@
 //! Logs: on standard error, for a person on a terminal or one JSON object a line.
 
-use std::io::IsTerminal;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::output::has_colours;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,33 +26,122 @@ pub struct LogOptions {
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Human, help_heading = "Logging")]
     pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug or trace, or a filter like `hypertap::tunnel=debug`
+    /// What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`
     #[arg(
         long,
         global = true,
         value_name = "LEVEL",
         env = "HYPERTAP_LOG",
-        default_value = "info",
+        default_value = DEFAULT,
+        value_parser = filter,
         help_heading = "Logging"
     )]
     pub log: String,
 }
 
-/// Starts logging.
+/// What is logged where nobody says so.
+const DEFAULT: &str = "info";
+/// What has log lines of ours.
+const CRATES: [&str; 4] = ["hypertap", "hypertap_platform", "hypertap_engine", "hypertap_client"];
+
+/// What of the command line is about logs, for the processes that this one starts.
+static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// The arguments with which another process of this program logs as this one does.
+pub fn arguments() -> &'static [OsString] {
+    ARGUMENTS.get().map_or(&[], Vec::as_slice)
+}
+
+/// Starts logging. To be called once.
 ///
 /// # Errors
 /// When the filter cannot be read.
 pub fn init(options: &LogOptions) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|error| {
-        anyhow::anyhow!("--log {:?}: {error}; use a level such as info or debug", options.log)
-    })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(&options.log)
+        .map_err(|error| anyhow::anyhow!("--log {:?}: {error}; use a level such as info", options.log))?;
+    let format = match options.log_format {
+        LogFormat::Json => "json",
+        LogFormat::Human => "human",
+    };
+    ARGUMENTS.get_or_init(|| ["--log-format", format, "--log", &options.log].map(OsString::from).into());
+    // The subscriber itself would say with eprintln! that a line was lost, and so end the program.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Unfailing(io::stderr()))
+        .log_internal_errors(false);
     match options.log_format {
         LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Human => {
-            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            log.with_target(false).with_ansi(colour).init();
-        }
+        LogFormat::Human => log.with_target(false).with_ansi(has_colours(&io::stderr())).init(),
     }
     Ok(())
+}
+
+/// A writer that loses what cannot be written: the log's reader may go, or its disk be full, and the
+/// tunnel stays.
+struct Unfailing<W>(W);
+
+impl<W: Write> Write for Unfailing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
+/// Reads a filter. Only what our lines could match is one: a word that is no level would be taken for a
+/// part of the program, and silence every other.
+fn filter(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        // A variable that is set to nothing.
+        return Ok(DEFAULT.to_owned());
+    }
+    match text.split(',').map(str::trim).find(|directive| !is_directive(directive)) {
+        None => Ok(text.to_owned()),
+        Some(wrong) => Err(format!(
+            "{wrong:?} (of --log or HYPERTAP_LOG) is no level; use error, warn, info, debug or trace, or \
+             for a part of the program one like hypertap::tunnel=debug"
+        )),
+    }
+}
+
+/// Whether a word is a level, or one for a part of this program.
+fn is_directive(text: &str) -> bool {
+    let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
+    text.split_once('=').map_or(is_level(text), |(target, level)| {
+        let name = target.split("::").next().unwrap_or_default();
+        CRATES.contains(&name) && is_level(level)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_made_of_levels_and_of_parts_of_this_program() {
+        for good in ["info", "DEBUG", "off", "warn,hypertap::tunnel=debug", "hypertap_platform=trace, error"]
+        {
+            assert_eq!(filter(good).as_deref(), Ok(good));
+            assert!(EnvFilter::try_new(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["loud", "infoo", "hypertap", "hypertap=loud", "hypertap=", "other=debug", "info,", "=info"]
+        {
+            let error = filter(bad).expect_err(bad);
+            assert!(error.contains("use error, warn, info"), "{error}");
+        }
+        assert_eq!(filter("").as_deref(), Ok(DEFAULT));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_lost_and_that_is_all() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        drop(theirs);
+        let mut log = Unfailing(ours);
+        assert!(log.write_all(b"a line\n").is_ok() && log.flush().is_ok());
+    }
 }

@@ -8,11 +8,15 @@
 //! owned by their uid in `ss` and `sock_diag`).
 //!
 //! Only the arguments of `socket(2)` are looked at, which are numbers: there is no memory of the
-//! program to be read, hence nothing to be changed between look and use. Everything that is not TCP,
-//! MPTCP, UDP or UDP-Lite goes on in the kernel as if nobody had asked, unmarked. So does a program
-//! that has moved to another network namespace than the server's: a socket from here would reach the
-//! wrong network. `io_uring_setup` answers `ENOSYS`, since a ring makes sockets unseen, and so does
-//! every call of a foreign architecture (32-bit, x32), whose numbers the filter does not know.
+//! program to be read, hence nothing to be changed between look and use. Marked are TCP, MPTCP, UDP,
+//! UDP-Lite and, for who may have them, ping sockets; all else goes on in the kernel as if nobody had
+//! asked, unmarked. Raw sockets do, since whether a program has the right to one is not to be seen; one
+//! that has may set the mark itself (since Linux 5.17). So does a program that has moved to another
+//! network namespace than the server's: a socket from here would reach the wrong network. Where it
+//! cannot be seen which one a program is in, its sockets are errors.
+//!
+//! `io_uring_setup` answers `ENOSYS`, since a ring makes sockets unseen, and so does every call of a
+//! foreign architecture (32-bit, x32), whose numbers the filter does not know.
 //!
 //! The listener keeps no process alive. When nobody holds it any more, `socket(2)` of the tree
 //! answers `ENOSYS`: its programs lose the network rather than talk past the rules unmarked. Needs

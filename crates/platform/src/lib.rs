@@ -29,15 +29,16 @@ pub mod program;
 pub mod queue;
 mod recovery;
 pub mod rights;
+pub mod service_manager;
 pub mod session;
 pub mod stop;
 pub mod unix_listener;
 pub mod user;
 
 #[cfg(target_os = "linux")]
-pub use linux::{default_state_dir, in_process, recover};
+pub use linux::{default_state_dir, in_process, is_left, recover};
 #[cfg(target_os = "macos")]
-pub use macos::{default_state_dir, in_process, recover};
+pub use macos::{default_state_dir, in_process, is_left, recover};
 pub use privileged::{
     Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
 };

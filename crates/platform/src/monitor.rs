@@ -81,6 +81,8 @@ impl LinkMonitor {
     /// From now on, tells when somebody else removes an address, rule or route of this tunnel: its
     /// link's index, and its footprint. `None` ends that.
     pub fn watch(&mut self, tunnel: Option<(u32, Footprint)>) {
+        #[cfg(target_os = "linux")]
+        tunnel.iter().for_each(|(_, footprint)| self.0.ignore(*footprint));
         self.0.known.watched = tunnel;
         self.0.known.events.retain(|event| *event != LinkEvent::Policy);
     }

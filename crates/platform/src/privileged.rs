@@ -196,7 +196,7 @@ pub trait Privileged: Send {
     /// [`MachineError::NoTun`], or what the kernel refused.
     async fn change_routes(&mut self, change: &RouteChange) -> Result<(), MachineError>;
 
-    /// Sends every DNS query of the machine into the tunnel, or stops doing so.
+    /// Sends every DNS query that the machine itself makes into the tunnel, or stops doing so.
     ///
     /// # Errors
     /// [`MachineError::NoTun`], or what was refused; capture is then as it was.

@@ -7,10 +7,12 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hypertap_platform::bypass;
 use hypertap_platform::peer::tcp_peer;
+use nix::sched::{CloneFlags, unshare};
 
 const MARK: u32 = 0x4854;
 const USER: u32 = 43_211;
@@ -53,7 +55,7 @@ fn comes(what: &str, mut there: impl FnMut() -> bool) {
     let start = Instant::now();
     while !there() {
         assert!(start.elapsed() < Duration::from_secs(10), "{what} did not come");
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -224,6 +226,37 @@ print(len(good), len(bad))
     assert_eq!(printed, "2000 0\n");
 }
 
+/// What a program of `USER` with the group of the same number, and with `groups` besides, gets as its
+/// ping sockets, IPv4's and IPv6's, where `range` says who may have them. In a namespace of its own.
+fn ping_sockets(range: &'static str, groups: &'static str) -> String {
+    // Another user need not reach the first python3 of root's.
+    let script = r#"for (AF_INET, AF_INET6) {
+        if (socket(my $s, $_, SOCK_DGRAM, $_ == AF_INET ? 1 : 58)) {
+            print unpack("i", getsockopt($s, SOL_SOCKET, 36)), " ", (stat($s))[4], "\n";
+        } else { print "$!\n" }
+    }"#;
+    let inside = move || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("these tests run as root");
+        fs::write("/proc/sys/net/ipv4/ping_group_range", range).expect("the namespace is ours");
+        let id = USER.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &id, "--regid", &id, "--groups", groups]);
+        command.args(["perl", "-MSocket", "-e", script]).current_dir("/");
+        run(&mut command)
+    };
+    thread::spawn(inside).join().expect("it does not panic")
+}
+
+#[test]
+fn ping_sockets_are_marked_for_who_may_have_them_and_nobody_else() {
+    let _turn = turn();
+    let (marked, denied) = (format!("{MARK} {USER}\n").repeat(2), "Permission denied\n".repeat(2));
+    assert_eq!(ping_sockets("43211 43211", "5"), marked, "by its group");
+    assert_eq!(ping_sockets("50000 50001", "5,50001,60000"), marked, "by another of its groups");
+    assert_eq!(ping_sockets("0 0", "5"), denied, "root may, whose group the server has");
+    assert_eq!(ping_sockets("1 0", "5"), denied, "nobody may");
+}
+
 #[test]
 fn what_is_no_internet_traffic_of_ours_goes_on_unmarked() {
     let _turn = turn();
@@ -282,6 +315,27 @@ fn a_program_in_another_network_namespace_is_left_alone() {
 }
 
 #[test]
+fn each_thread_is_served_by_the_network_namespace_that_it_is_in() {
+    let _turn = turn();
+    let printed = run(&mut python(
+        r"
+import socket, threading, ctypes
+def mark(): print(socket.socket().getsockopt(socket.SOL_SOCKET, 36))
+def elsewhere():
+    mark()
+    assert ctypes.CDLL(None).unshare(0x40000000) == 0
+    mark()
+mark()
+t = threading.Thread(target=elsewhere)
+t.start()
+t.join()
+mark()
+",
+    ));
+    assert_eq!(printed, format!("{MARK}\n{MARK}\n0\n{MARK}\n"));
+}
+
+#[test]
 fn a_full_descriptor_table_is_an_error_of_the_program() {
     let _turn = turn();
     let printed = run(&mut python(
@@ -324,6 +378,29 @@ fn only_a_listener_is_served_and_only_with_a_mark() {
     child.wait().expect("it is ours");
     let error = bypass::spawn(&mut Command::new("/nonexistent")).expect_err("no such program");
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[test]
+fn as_many_programs_as_are_served_at_once_are_named_to_the_next() {
+    let _turn = turn();
+    let waiting =
+        || bypass::spawn(Command::new("cat").stdin(Stdio::piped())).expect("the filter is installed");
+    let mut served = Vec::new();
+    let error = loop {
+        let (child, listener) = waiting();
+        served.push(child);
+        if let Err(error) = bypass::serve(listener, MARK, USER) {
+            break error;
+        }
+        assert!(served.len() < 1000, "there is no limit");
+    };
+    let count = served.len() - 1;
+    for mut child in served {
+        drop(child.stdin.take());
+        child.wait().expect("it is ours");
+    }
+    assert!(error.to_string().contains(&format!("{count} programs")), "{error}");
+    comes("the end of the serving threads", || serving_threads() == 0);
 }
 
 #[test]

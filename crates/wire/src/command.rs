@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 pub use self::start::{
-    DataPlane, MAX_MTU, MIN_MTU, MIN_MTU_IPV6, StartFields, is_host_address, is_interface_name, mtu_range,
+    DataPlane, INTERFACE_NAME, MAX_MTU, MIN_MTU, MIN_MTU_IPV6, StartFields, is_host_address,
+    is_interface_name, mtu_range,
 };
 use crate::event::Refusal;
 use crate::route::{RouteKind, parse_route};

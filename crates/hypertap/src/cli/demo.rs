@@ -56,7 +56,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     })?;
     match status.code() {
         Some(0) => Ok(()),
-        Some(3) => Err(Failure::new(Exit::Right, anyhow!("the demo could not show everything, see above"))),
+        // It has said why.
+        Some(code @ 1..=6) => std::process::exit(code),
         _ => Err(anyhow!("the demo did not come to its end: {status}").into()),
     }
 }

@@ -1,7 +1,7 @@
 //! `hypertap doctor`: what this machine allows, and how to mend what is missing.
 
 use std::fs;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::status::ROOT_STATE_DIR;
 use crate::exit::{Exit, Failure};
+use crate::output::{Output, has_colours};
 
 /// Say what this machine allows and how to mend what is missing
 ///
@@ -76,12 +77,16 @@ pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
         udp_port("data port", 5501),
         journal(),
     ];
+    let mut out = Output::standard();
     if args.json {
         let list: Vec<Value> = findings.iter().map(to_json).collect();
-        println!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
+        out.json(&list)?;
     } else {
-        findings.iter().for_each(print);
+        for finding in &findings {
+            print(&mut out, finding);
+        }
     }
+    out.finish()?;
     let worst = findings.iter().find_map(|finding| match finding.state {
         State::Bad(exit) => Some((exit, finding.thing)),
         State::Good | State::Note => None,
@@ -103,17 +108,20 @@ fn to_json(finding: &Finding) -> Value {
     json!({"thing": finding.thing, "state": state, "says": finding.says, "remedy": finding.remedy})
 }
 
-fn print(finding: &Finding) {
+fn print(out: &mut Output, finding: &Finding) {
     let (sign, colour) = match finding.state {
         State::Good => ("ok  ", 32),
         State::Note => ("note", 33),
         State::Bad(_) => ("BAD ", 31),
     };
-    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let sign = if colours { format!("\x1b[{colour}m{sign}\x1b[0m") } else { sign.to_owned() };
-    println!("{sign}  {:<13} {}", finding.thing, finding.says);
+    let sign = if has_colours(&std::io::stdout()) {
+        format!("\x1b[{colour}m{sign}\x1b[0m")
+    } else {
+        sign.to_owned()
+    };
+    out.line(format_args!("{sign}  {:<13} {}", finding.thing, finding.says));
     if let Some(remedy) = &finding.remedy {
-        println!("      {:<13} → {remedy}", "");
+        out.line(format_args!("      {:<13} → {remedy}", ""));
     }
 }
 

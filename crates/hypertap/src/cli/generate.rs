@@ -1,11 +1,12 @@
-//! `hypertap generate`: man pages and shell completions, for packagers.
+//! `hypertap generate`: man pages and shell completions, for packagers and for `hypertap install`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
+use clap_mangen::roff::{Roff, roman};
 
 use super::Cli;
 use crate::exit::Failure;
@@ -28,27 +29,38 @@ pub struct GenerateArgs {
     pub folder: PathBuf,
 }
 
+/// A file that is made from the command line's definition.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// Its name, without any folder.
+    pub name: String,
+    /// What is in it.
+    pub content: Vec<u8>,
+}
+
 /// Writes the files.
 ///
 /// # Errors
 /// When the folder cannot be written to.
 pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.folder).with_context(|| format!("cannot make {}", args.folder.display()))?;
-    let mut command = Cli::command();
-    match args.what {
-        What::Man => {
-            command.build();
-            man(&command, "hypertap", &args.folder)?;
-        }
-        What::Completions => {
-            let mut command = shown(&command);
-            for shell in Shell::value_variants() {
-                clap_complete::generate_to(*shell, &mut command, "hypertap", &args.folder)
-                    .with_context(|| format!("cannot write the completions for {shell}"))?;
-            }
-        }
+    let files = match args.what {
+        What::Man => pages()?,
+        What::Completions => Shell::value_variants().iter().map(|shell| completions(*shell)).collect(),
+    };
+    for file in files {
+        let path = args.folder.join(&file.name);
+        fs::write(&path, &file.content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The completions for a shell.
+pub fn completions(shell: Shell) -> Generated {
+    use clap_complete::Generator;
+    let mut content = Vec::new();
+    clap_complete::generate(shell, &mut shown(&Cli::command()), "hypertap", &mut content);
+    Generated { name: shell.file_name("hypertap"), content }
 }
 
 /// What completions are made of: the command without what is hidden. clap leaves that out of the
@@ -66,14 +78,90 @@ fn shown(command: &Command) -> Command {
     rest.args(arguments.cloned()).subcommands(subcommands.map(shown))
 }
 
-/// Writes the page of a command and those of its subcommands.
-fn man(command: &Command, name: &str, folder: &Path) -> anyhow::Result<()> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone().name(name.to_owned())).render(&mut page)?;
-    let path = folder.join(format!("{name}.1"));
-    fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+/// The man pages: one of the program, one of each command.
+///
+/// # Errors
+/// None that is known: they are made in memory.
+pub fn pages() -> anyhow::Result<Vec<Generated>> {
+    let mut command = Cli::command();
+    command.build();
+    let mut all = Vec::new();
+    add_pages(&command, "hypertap", &mut all)?;
+    Ok(all)
+}
+
+/// Adds the page of a command and those of its subcommands.
+fn add_pages(command: &Command, name: &str, all: &mut Vec<Generated>) -> anyhow::Result<()> {
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let rest = command.clone().name(name.to_owned()).after_help(None::<&str>);
+    let mut content = Vec::new();
+    clap_mangen::Man::new(rest).render(&mut content)?;
+    content.extend(sections(&after).to_roff().into_bytes());
+    all.push(Generated { name: format!("{name}.1"), content });
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
-        man(sub, &format!("{name}-{}", sub.get_name()), folder)?;
+        add_pages(sub, &format!("{name}-{}", sub.get_name()), all)?;
     }
     Ok(())
+}
+
+/// The sections of what the help says after the options, line by line as it stands there. Each begins with a
+/// line `Heading:`.
+fn sections(text: &str) -> Roff {
+    let mut roff = Roff::new();
+    for section in text.split("\n\n").filter(|section| !section.is_empty()) {
+        let (heading, lines) = section.split_once(":\n").unwrap_or(("Notes", section));
+        roff.control("SH", [heading.to_uppercase().as_str()]).control("nf", []);
+        for line in lines.lines() {
+            roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
+        }
+        roff.control("fi", []);
+    }
+    roff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(page: &Generated) -> String {
+        String::from_utf8(page.content.clone()).expect("text")
+    }
+
+    #[test]
+    fn no_line_of_a_protocol_or_an_example_is_torn() {
+        let mut seen = 0;
+        for page in pages().expect("in memory") {
+            let text = text(&page).replace("\\-", "-").replace("\\*(Aq", "'");
+            let mut as_it_stands = false;
+            let mut lines = Vec::new();
+            for line in text.lines() {
+                match line {
+                    ".nf" => as_it_stands = true,
+                    ".fi" => as_it_stands = false,
+                    line if as_it_stands => lines.push(line),
+                    _ => {}
+                }
+            }
+            let name = page.name.trim_end_matches(".1").replace("hypertap-", "");
+            let command = Cli::command();
+            let command = command.find_subcommand(&name).unwrap_or(&command);
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in after.lines().filter(|line| line.starts_with("  ")) {
+                assert!(lines.contains(&&line[2..]), "{}: {line:?} is not in {lines:#?}", page.name);
+                seen += 1;
+            }
+            assert!(!text.contains("EXTRA") && !as_it_stands, "{}", page.name);
+        }
+        assert!(seen > 10, "{seen}");
+    }
+
+    #[test]
+    fn every_shown_command_has_a_page_and_no_hidden_one() {
+        let names: Vec<String> = pages().expect("in memory").into_iter().map(|page| page.name).collect();
+        for command in Cli::command().get_subcommands() {
+            let page = format!("hypertap-{}.1", command.get_name());
+            assert_eq!(names.contains(&page), !command.is_hide_set(), "{page}");
+        }
+        assert!(names.contains(&"hypertap.1".to_owned()));
+    }
 }

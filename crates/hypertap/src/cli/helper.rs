@@ -10,7 +10,7 @@ use hypertap_platform::rights::rights;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
-use crate::tunnel::startup::{in_process, recover_as_far_as_possible};
+use crate::tunnel::startup::{in_process, recover_as_far_as_possible, replacing};
 
 /// Do the jobs that need rights for another hypertap process
 ///
@@ -28,6 +28,14 @@ pub struct HelperArgs {
     /// A file or empty directory to remove at the end, for a daemon that has dropped its rights
     #[arg(long, value_name = "PATH", hide = true)]
     pub remove: Vec<PathBuf>,
+
+    /// Take interfaces over from other instances
+    #[arg(long, hide = true)]
+    pub replace: bool,
+
+    /// With --replace, the control socket of the daemon itself
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub own: Option<PathBuf>,
 }
 
 /// Ends of the working process after which another would do no better: who sends nonsense goes on with it,
@@ -47,8 +55,10 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
         );
         return Err(Failure::new(Exit::Usage, text));
     }
-    if (args.state_dir.is_some() || !args.remove.is_empty()) && std::env::var_os("PKEXEC_UID").is_some() {
-        let text = anyhow!("through pkexec the helper takes no paths from its user");
+    if (args.state_dir.is_some() || !args.remove.is_empty() || args.replace)
+        && std::env::var_os("PKEXEC_UID").is_some()
+    {
+        let text = anyhow!("through pkexec the helper takes no paths from its user, and no --replace");
         return Err(Failure::new(Exit::Usage, text));
     }
     let state_dir = match &args.state_dir {
@@ -57,7 +67,7 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
     };
     // What none can do without is tried once before there is any, since each would fail at it.
     drop(in_process(&state_dir)?);
-    let code = keep(socket, FINALS, |work| match work_until_told(work, &state_dir) {
+    let code = keep(socket, FINALS, |work| match work_until_told(work, args, &state_dir) {
         Ok(()) => 0,
         Err(failure) => {
             failure.report();
@@ -76,7 +86,7 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
 }
 
 /// A helper's whole life: undoes what an earlier one left, then does what it is asked to, then undoes that.
-fn work_until_told(work: Work, state_dir: &Path) -> Result<(), Failure> {
+fn work_until_told(work: Work, args: &HelperArgs, state_dir: &Path) -> Result<(), Failure> {
     if !rights().net_admin {
         let text = anyhow!("this process may not configure the network: run hypertap as root");
         return Err(Failure::new(Exit::Right, text));
@@ -93,7 +103,7 @@ fn work_until_told(work: Work, state_dir: &Path) -> Result<(), Failure> {
             return Ok(());
         };
         recover_as_far_as_possible(state_dir).await;
-        let half = in_process(state_dir)?;
+        let half = replacing(in_process(state_dir)?, args.replace, state_dir, args.own.as_deref());
         let shutdown = async move {
             terminate.recv().await;
         };

@@ -2,6 +2,7 @@
 
 mod files;
 mod manifest;
+mod parts;
 mod plan;
 mod removal;
 mod state;
@@ -12,14 +13,17 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use self::files::Root;
-use self::plan::{Plan, parts};
+use self::parts::parts;
+use self::plan::Plan;
 pub use self::removal::{Removal, Remover};
 use crate::exit::Failure;
+use crate::output::Output;
 
 /// Put the program, its service and its permission on this machine
 ///
-/// Installs the binary, a systemd service and socket, a group whose members may connect, and a
-/// polkit action for the helper, and lists each in a manifest (/var/lib/hypertap/manifest.json). A
+/// Installs the binary, its man pages and shell completions, a systemd service and socket, a group
+/// whose members may connect, and a polkit action for the helper, and lists each in a manifest
+/// (/var/lib/hypertap/manifest.json). A
 /// file that is there already and is not ours is not touched: the installation is refused before it
 /// changes anything.
 ///
@@ -63,11 +67,12 @@ pub fn install(args: &InstallArgs) -> Result<(), Failure> {
         }
         return Err(failure);
     }
+    let mut out = Output::standard();
     for path in plan.steps.iter().filter_map(|step| step.written(&root)) {
-        println!("installed {}", path.display());
+        out.line(format_args!("installed {}", path.display()));
     }
     for kept in &plan.kept {
-        println!("kept {kept}");
+        out.line(format_args!("kept {kept}"));
     }
     if root.is_machine() && system::has_systemd() {
         system::systemctl(&["daemon-reload"]);
@@ -75,15 +80,15 @@ pub fn install(args: &InstallArgs) -> Result<(), Failure> {
             system::systemctl(&["enable", "--now", "hypertap.socket"]);
         }
         if plan.is_upgrade && plan.has_changes && system::is_active("hypertap.service") {
-            println!(
+            out.line(
                 "the running service is still the version that was installed before; this one runs after \
-                 `sudo systemctl restart hypertap.service`, which takes a tunnel that is up down"
+                 `sudo systemctl restart hypertap.service`, which takes a tunnel that is up down",
             );
         }
     }
     let group = system::GROUP;
-    println!("members of the group {group} may connect: `sudo usermod -aG {group} USER`");
-    Ok(())
+    out.line(format_args!("members of the group {group} may connect: `sudo usermod -aG {group} USER`"));
+    out.finish()
 }
 
 /// Takes a first installation that failed back; a later one is finished by the next `install`.
@@ -101,11 +106,12 @@ fn undo(root: &Root) {
 pub fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     let root = Root::existing(&args.root)?;
     let removed = Removal::plan(root)?.carry_out(Remover::CommandLine)?;
+    let mut out = Output::standard();
     if removed.is_empty() {
-        println!("nothing is installed below {}", args.root.display());
+        out.line(format_args!("nothing is installed below {}", args.root.display()));
     }
     for thing in removed {
-        println!("removed {thing}");
+        out.line(format_args!("removed {thing}"));
     }
-    Ok(())
+    out.finish()
 }

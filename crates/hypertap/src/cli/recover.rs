@@ -9,6 +9,7 @@ use hypertap_platform::rights::rights;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
+use crate::output::Output;
 use crate::tunnel::startup;
 
 /// Remove what tunnels that were killed left on this machine
@@ -44,17 +45,18 @@ pub fn run(args: &RecoverArgs) -> Result<(), Failure> {
     } else {
         Vec::new()
     };
+    let mut out = Output::standard();
     if args.json {
         let list: Vec<Value> = recovered.iter().map(to_json).collect();
-        println!("{}", serde_json::to_string_pretty(&list).context("JSON")?);
+        out.json(&list)?;
     } else if recovered.is_empty() {
-        println!("nothing was left in {}", state_dir.display());
+        out.line(format_args!("nothing was left in {}", state_dir.display()));
     } else {
         for undone in &recovered {
-            println!("removed {undone}");
+            out.line(format_args!("removed {undone}"));
         }
     }
-    Ok(())
+    out.finish()
 }
 
 fn to_json(recovered: &Recovered) -> Value {

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use hypertap_client::Address;
 use hypertap_client::blocking::Tunnel;
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
+use crate::output::Output;
 
 /// Where root's daemons have their sockets.
 pub const ROOT_STATE_DIR: &str = "/run/hypertap";
@@ -46,7 +47,7 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         match ask(path) {
             Ok(answer) => answers.push((path, answer)),
             Err(error) if args.control.is_some() => {
-                return Err(error.context(format!("no daemon answers at {}", path.display())).into());
+                return Err(no_answer(path, error));
             }
             Err(error) => tracing::debug!(path = %path.display(), %error, "no daemon there"),
         }
@@ -55,6 +56,7 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         let text = anyhow!("no hypertap daemon is running here; start one with `sudo hypertap tunnel`");
         return Err(Failure::new(Exit::Other, text));
     }
+    let mut out = Output::standard();
     if args.json {
         let list: Vec<Value> = answers
             .into_iter()
@@ -63,13 +65,20 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
                 Value::Object(answer)
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list).context("JSON")?);
+        out.json(&list)?;
     } else {
         for (path, answer) in &answers {
-            print(path, answer);
+            print(&mut out, path, answer);
         }
     }
-    Ok(())
+    out.finish()
+}
+
+fn no_answer(path: &Path, error: anyhow::Error) -> Failure {
+    // It names the path and says what to do by itself.
+    let is_enough = matches!(error.downcast_ref(), Some(hypertap_client::Error::Connect { .. }));
+    let named = || format!("no daemon answers at {}", path.display());
+    if is_enough { error } else { error.context(named()) }.into()
 }
 
 /// The sockets in a state directory; without one, in this user's own and in root's.
@@ -103,10 +112,10 @@ fn ask(path: &Path) -> anyhow::Result<Map<String, Value>> {
     if all.contains_key("status") { Ok(all) } else { Err(anyhow!("it does not say its status")) }
 }
 
-fn print(path: &Path, answer: &Map<String, Value>) {
+fn print(out: &mut Output, path: &Path, answer: &Map<String, Value>) {
     let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-    println!("{} ({}), version {}", path.display(), text("status"), text("version"));
-    println!("  interface  {}", text("name"));
+    out.line(format_args!("{} ({}), version {}", path.display(), text("status"), text("version")));
+    out.line(format_args!("  interface  {}", text("name")));
     for kind in ["included", "excluded"] {
         let list: Vec<&str> = answer
             .get(kind)
@@ -115,7 +124,10 @@ fn print(path: &Path, answer: &Map<String, Value>) {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        println!("  {kind:<10} {}", if list.is_empty() { "-".to_owned() } else { list.join(", ") });
+        out.line(format_args!(
+            "  {kind:<10} {}",
+            if list.is_empty() { "-".to_owned() } else { list.join(", ") }
+        ));
     }
     for (key, label) in [("toProgram", "to program"), ("fromProgram", "to machine")] {
         let direction = &answer.get("stats").unwrap_or(&Value::Null)[key];
@@ -126,12 +138,15 @@ fn print(path: &Path, answer: &Map<String, Value>) {
             .map(|(cause, count)| format!("{count} {cause}"))
             .collect();
         let drops = if drops.is_empty() { String::new() } else { format!(", dropped: {}", drops.join(", ")) };
-        println!("  {label:<10} {} packets, {} bytes{drops}", direction["packets"], direction["bytes"]);
+        out.line(format_args!(
+            "  {label:<10} {} packets, {} bytes{drops}",
+            direction["packets"], direction["bytes"]
+        ));
     }
     for event in answer.get("events").and_then(Value::as_array).into_iter().flatten().rev().take(5) {
         let reason = event["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let age = age(event["at"].as_f64().unwrap_or_default());
-        println!("  event      {}{reason}, {age} ago", event["event"].as_str().unwrap_or("-"));
+        out.line(format_args!("  event      {}{reason}, {age} ago", event["event"].as_str().unwrap_or("-")));
     }
 }
 

@@ -1,17 +1,21 @@
 //! `hypertap tunnel`: a TUN interface for a program that speaks JSON lines.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::net::SocketAddr as UnixAddress;
+use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use hypertap_wire::command::{MAX_MTU, MIN_MTU, is_interface_name};
+use hypertap_platform::user::User;
+use hypertap_wire::command::{INTERFACE_NAME, MAX_MTU, MIN_MTU, is_interface_name};
 
 use crate::exit::{Exit, Failure};
-use crate::tunnel;
+use crate::tunnel::{self, startup::DATA_SOCKET};
 
 /// What the command plane says and does, shown below the options.
-const PROTOCOL: &str = r#"The protocol in six lines (say `help` on the command plane for all commands):
-  connect to 127.0.0.1:5500 and send one JSON object a line
+const PROTOCOL: &str = r#"Protocol:
+  connect to 127.0.0.1:5500 and send one JSON object a line; {"cmd":"help"} lists all commands
   {"cmd":"start","myIPv4Address":"5.5.5.5"}           makes the interface
   {"cmd":"addIncludedRoutes","routes":["10.0.0.0/8"]} sends routes into it
   {"cmd":"turnOnDNS"}                                 captures every DNS query
@@ -42,11 +46,11 @@ pub enum OnDisconnect {
 #[command(after_help = PROTOCOL)]
 pub struct TunnelArgs {
     /// Where commands are taken over TCP; only from programs of this machine, whatever the address
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5500", help_heading = "Sockets")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5500", value_parser = address, help_heading = "Sockets")]
     pub command: SocketAddr,
 
     /// Where packets from the program arrive over UDP, and where those to it come from; a loopback address
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5501", help_heading = "Sockets")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5501", value_parser = address, help_heading = "Sockets")]
     pub data: SocketAddr,
 
     /// The UDP port, at the same address, that packets for the program are sent to; another than --data's
@@ -102,12 +106,14 @@ pub struct TunnelArgs {
     pub state_dir: Option<PathBuf>,
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wanted =
+        "wanted an IP address and a port, as in 127.0.0.1:5500 or [::1]:5500; names are not looked up";
+    text.parse().map_err(|_| wanted.to_owned())
+}
+
 fn interface_name(text: &str) -> Result<String, String> {
-    if is_interface_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("an interface name is 1 to 15 characters without '/', ':', '%' or blanks".to_owned())
-    }
+    if is_interface_name(text) { Ok(text.to_owned()) } else { Err(format!("wanted {INTERFACE_NAME}")) }
 }
 
 fn mark(text: &str) -> Result<u32, String> {
@@ -122,11 +128,51 @@ fn mark(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Refuses what would fail half-way, while nothing has been done.
+fn check(args: &TunnelArgs) -> Result<(), Failure> {
+    let usage = |text: String| Err(Failure::new(Exit::Usage, anyhow!(text)));
+    if let Some(name) = &args.user
+        && User::by_name(name).is_ok_and(|user| user.uid() == 0)
+    {
+        return usage(format!(
+            "--user {name}: that is root itself, who keeps every right; name an ordinary user"
+        ));
+    }
+    if let Some(path) = &args.control
+        && !fits_a_socket(path)
+    {
+        let path = path.display();
+        return usage(format!("--control {path}: a socket's path cannot be that long; choose a shorter one"));
+    }
+    let state_dir = args.state_dir.clone().unwrap_or_else(hypertap_platform::default_state_dir);
+    let state = state_dir.display();
+    // Each instance has a directory of its own in there.
+    if !fits_a_socket(&state_dir.join(format!("instance-{}", std::process::id())).join(DATA_SOCKET)) {
+        return usage(format!(
+            "{state}: with such a long path no socket can be in there; choose a shorter one with --state-dir"
+        ));
+    }
+    // The nearest of the paths above it that there is.
+    let there = state_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok());
+    if let Some(there) = there.filter(|there| !there.is_dir()) {
+        let there = there.display();
+        let text = format!("{state} cannot be the state directory, for {there} is no directory");
+        return Err(Failure::new(Exit::Taken, anyhow!("{text}; choose another with --state-dir")));
+    }
+    Ok(())
+}
+
+/// Whether a socket can have that path (unix(7): `sun_path`).
+fn fits_a_socket(path: &Path) -> bool {
+    UnixAddress::from_pathname(path).is_ok()
+}
+
 /// Runs the tunnel until its client, a command or a signal ends it.
 ///
 /// # Errors
 /// Start-up problems, each with its exit code.
 pub fn run(args: &TunnelArgs) -> Result<(), Failure> {
+    check(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

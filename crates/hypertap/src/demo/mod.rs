@@ -61,8 +61,7 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
         report.missing(&format!("Here the demo ends: {closed}."));
         drop(tunnel);
         daemon.ends()?;
-        report.finish();
-        return Ok(());
+        return report.finish();
     }
     let socket = report.step("start", r#"{"cmd":"start","myIPv4Address":"10.0.85.1"}"#, || {
         let socket = tunnel.start(&Start::new(TUNNEL.into()))?;
@@ -79,8 +78,7 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
         machine::is_clean()?;
         Ok(((), "interface, rules and routes are gone".to_owned()))
     })?;
-    report.finish();
-    Ok(())
+    report.finish()
 }
 
 fn steps(report: &mut Report, tunnel: &mut Tunnel, program: &Program) -> anyhow::Result<()> {

@@ -1,13 +1,16 @@
 //! What the demo prints: a line a step, a bar while it measures, JSON if asked for.
 
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::exit::Failure;
+use crate::output::{Output, has_colours};
+
 /// Prints and remembers the steps.
 pub struct Report {
+    out: Output,
     json: bool,
     colours: bool,
     steps: Vec<Value>,
@@ -17,12 +20,12 @@ pub struct Report {
 impl Report {
     /// A report for a person, or as JSON at the end.
     pub fn new(json: bool) -> Self {
-        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { json, colours, steps: Vec::new(), missing: None }
+        let colours = has_colours(&std::io::stdout());
+        Self { out: Output::standard(), json, colours, steps: Vec::new(), missing: None }
     }
 
     /// Prints the heading.
-    pub fn title(&self, text: &str) {
+    pub fn title(&mut self, text: &str) {
         self.say(&format!("{}\n", self.paint(1, text)));
     }
 
@@ -70,20 +73,23 @@ impl Report {
     }
 
     /// Prints the end.
-    pub fn finish(&self) {
+    ///
+    /// # Errors
+    /// When not everything could be printed.
+    pub fn finish(mut self) -> Result<(), Failure> {
         if self.json {
-            println!("{}", json!({"steps": self.steps, "missing": self.missing}));
+            self.out.line(json!({"steps": self.steps, "missing": self.missing}));
         } else if self.missing.is_none() {
-            println!(
-                "\nNothing of it is left. For real: `sudo hypertap tunnel`, then connect to 127.0.0.1:5500."
-            );
+            let end =
+                "Nothing of it is left. For real: `sudo hypertap tunnel`, then connect to 127.0.0.1:5500.";
+            self.say(&format!("\n{end}"));
         }
+        self.out.finish()
     }
 
-    fn say(&self, text: &str) {
+    fn say(&mut self, text: &str) {
         if !self.json {
-            // A closed pipe is no reason to fail.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            self.out.line(text);
         }
     }
 

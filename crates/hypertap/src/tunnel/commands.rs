@@ -13,12 +13,13 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::clients::{Answer, ClientId, Fields};
-use super::controller::Controller;
+use super::controller::{Controller, Ending};
 use super::desktop;
 use super::front::Unfinished;
 use super::live::refusal;
 use crate::cli::install::{Removal, Remover, Root};
 use crate::exit::Exit;
+use crate::log;
 
 /// The fields of a `status` reply.
 pub fn status_fields(status: Status) -> Fields {
@@ -59,7 +60,7 @@ fn as_wished(done: Result<Result<(), MachineError>, Unfinished>, doing: &str) ->
 /// Has pkexec ask the person for a helper.
 async fn ask_for_helper(state_dir: PathBuf) -> Result<Helper, HelperStart> {
     let program = std::env::current_exe().map_err(not_started)?;
-    helper::spawn(&program, Via::Pkexec, &state_dir, &[])?.connect().await
+    helper::spawn(&program, Via::Pkexec, &state_dir, &[], log::arguments())?.connect().await
 }
 
 fn not_started(source: io::Error) -> HelperStart {
@@ -98,7 +99,7 @@ impl Controller {
             Verb::Start => self.start(client, &request.fields, answer).await,
             Verb::Stop | Verb::Shutdown => {
                 self.stop_and_answer(answer).await;
-                self.ending = request.verb == Verb::Shutdown;
+                self.ending = (request.verb == Verb::Shutdown).then_some(Ending::Other);
             }
             Verb::Uninstall => self.uninstall(answer).await,
             Verb::LoadConfig => self.load_config(answer),
@@ -227,7 +228,7 @@ impl Controller {
         if self.half.is_none() && rights::rights().net_admin {
             match super::startup::in_process(&self.settings.state_dir) {
                 Ok(half) => {
-                    self.half = Some(half);
+                    self.half = Some(self.settings.replacing(half));
                     return self.front.tell(Event::VpnApproved);
                 }
                 Err(failure) => tracing::warn!(error = format!("{:#}", failure.error), "no journal"),
@@ -289,11 +290,14 @@ impl Controller {
         // On another thread: this one still has the reply to write.
         let removing = tokio::task::spawn_blocking(|| removal.carry_out(Remover::Daemon));
         match self.front.while_serving(Status::Disconnected, removing).await {
-            Ok(Ok(removed)) => tracing::info!(things = removed.len(), "uninstalled"),
+            Ok(Ok(removed)) => {
+                self.ending = Some(Ending::Uninstalled);
+                tracing::info!(things = removed.len(), "uninstalled");
+            }
             Ok(Err(failure)) => tracing::error!(error = format!("{:#}", failure.error), "cannot uninstall"),
             Err(error) => tracing::error!(%error, "cannot uninstall"),
         }
-        self.ending = true;
+        self.ending.get_or_insert(Ending::Other);
     }
 
     /// Serves the sockets of a program that `hypertap bypass` started.

@@ -12,8 +12,9 @@ use hypertap_platform::monitor::{LinkEvent, LinkMonitor};
 use hypertap_platform::process::effective_uid;
 use hypertap_platform::rights::{Driver, driver};
 use hypertap_platform::session::{SessionEvent, SessionWatch, is_user_service};
-use hypertap_platform::{Gone, MachineError, Privileged};
+use hypertap_platform::{Errno, Footprint, Gone, MachineError, Privileged, is_left};
 use hypertap_wire::event::{Event, Status, StopReason};
+use nix::libc::{EMFILE, ENFILE};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 
@@ -26,6 +27,9 @@ use super::startup::Settings;
 use crate::cli::tunnel::OnDisconnect;
 use crate::plane::PlaneEnd;
 use crate::plane::stats::Stats;
+
+/// What to do about what nobody is left to remove.
+pub const REMEDY: &str = "run `sudo hypertap recover`, or start hypertap again as root";
 
 /// The task's state.
 pub struct Controller {
@@ -48,7 +52,27 @@ pub struct Controller {
     approved: mpsc::Receiver<Result<Helper, HelperStart>>,
     /// The login sessions of the user whose service this is, if it is one's and there is a logind.
     sessions: Option<SessionWatch>,
-    pub(super) ending: bool,
+    pub(super) ending: Option<Ending>,
+    /// Tunnels of which something is on the machine still, whose half is gone.
+    left: Vec<Footprint>,
+}
+
+/// What ends the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// An `uninstall` that was carried out.
+    Uninstalled,
+    /// Anything else.
+    Other,
+}
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Whether `uninstall` was carried out.
+    pub uninstalled: bool,
+    /// Whether rules or routes of a tunnel are on the machine still.
+    pub leaves_something: bool,
 }
 
 /// How a tunnel was taken down.
@@ -102,13 +126,14 @@ impl Controller {
             asking: None,
             plane_ends,
             approved,
-            ending: false,
+            ending: None,
+            left: Vec::new(),
         })
     }
 
     /// Runs until a command, a client's end or a signal ends the daemon; the tunnel is down then.
-    pub async fn run(mut self) {
-        while !self.ending {
+    pub async fn run(mut self) -> Ended {
+        while self.ending.is_none() {
             match self.next().await {
                 News::Ask(ask) => self.on_ask(*ask).await,
                 News::Link(event) => self.on_link(event).await,
@@ -124,6 +149,9 @@ impl Controller {
             asking.abort();
         }
         self.front.clients.dismiss_all();
+        // Somebody may have removed it since.
+        let leaves_something = self.left.iter().any(|footprint| is_left(*footprint));
+        Ended { uninstalled: self.ending == Some(Ending::Uninstalled), leaves_something }
     }
 
     /// Waits for the next thing that happens. Cancel-safe parts only, so nothing is lost between turns.
@@ -209,13 +237,22 @@ impl Controller {
 
     /// The event that says whether the TUN driver can be used.
     pub(super) fn driver_event(&self) -> Event {
+        match self.missing_driver() {
+            None => Event::ExtensionApproved,
+            Some(_) => Event::ExtensionNotApproved,
+        }
+    }
+
+    /// What the kernel says where the TUN driver cannot be used.
+    pub(super) fn missing_driver(&self) -> Option<Errno> {
         // A helper opens the device in our stead: then it is enough that there is a driver.
-        let usable = match driver() {
-            Driver::Ready => true,
-            Driver::Refused(_) => self.half.is_some() && self.has_helper,
-            Driver::Missing(_) => false,
-        };
-        if usable { Event::ExtensionApproved } else { Event::ExtensionNotApproved }
+        let is_helpers = self.half.is_some() && self.has_helper;
+        match driver() {
+            // Our own lack of descriptors says nothing about the driver.
+            Driver::Ready | Driver::Missing(Errno(EMFILE | ENFILE)) => None,
+            Driver::Refused(errno) => (!is_helpers).then_some(errno),
+            Driver::Missing(errno) => Some(errno),
+        }
     }
 
     /// What the tunnel is doing.
@@ -256,8 +293,15 @@ impl Controller {
     pub(super) async fn take_down(&mut self) -> Option<TakenDown> {
         let mut live = self.live.take()?;
         self.monitor.watch(None);
+        let footprint = live.footprint;
         live.stop();
-        Some(self.close_half().await)
+        let end = self.close_half().await;
+        // A half that ends undoes what it made, unless all of it was killed at once.
+        if end == TakenDown::ByHalfsEnd && is_left(footprint) {
+            tracing::error!("the privileged helper ended and left rules and routes of the tunnel; {REMEDY}");
+            self.left.push(footprint);
+        }
+        Some(end)
     }
 
     /// Has the privileged half undo what it made.
@@ -277,6 +321,6 @@ impl Controller {
     /// Takes the tunnel down and ends the daemon.
     pub(super) async fn end(&mut self) {
         self.stop(StopReason::StoppedByUser).await;
-        self.ending = true;
+        self.ending = Some(Ending::Other);
     }
 }

@@ -2,6 +2,7 @@
 //! privileged half is under way, too.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::SystemTime;
 
@@ -102,14 +103,10 @@ impl Front {
 
     /// Runs a job to its end and answers meanwhile what the job does not touch.
     pub async fn while_serving<T>(&mut self, status: Status, job: impl Future<Output = T>) -> T {
-        tokio::pin!(job);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut job => return done,
-                Some(ask) = self.asks.recv() => self.set_aside.extend(unless_status(ask, status)),
-            }
-        }
+        let never = std::future::pending::<Infallible>();
+        serve(&mut self.asks, &mut self.set_aside, status, job, never)
+            .await
+            .unwrap_or_else(|never| match never {})
     }
 
     /// The same, with a job that somebody else does and that may take for ever.
@@ -121,19 +118,35 @@ impl Front {
         status: Status,
         job: impl Future<Output = T>,
     ) -> Result<T, Unfinished> {
-        let limit = sleep(JOB_TIME);
-        tokio::pin!(job, limit);
-        loop {
+        let Self { asks, set_aside, signals, signalled, .. } = self;
+        let give_up = async {
             tokio::select! {
                 biased;
-                done = &mut job => return Ok(done),
-                () = &mut limit => return Err(Unfinished::Slow),
-                () = self.signals.recv() => {
-                    self.signalled = true;
-                    return Err(Unfinished::Signal);
-                }
-                Some(ask) = self.asks.recv() => self.set_aside.extend(unless_status(ask, status)),
+                () = sleep(JOB_TIME) => Unfinished::Slow,
+                () = signals.recv() => Unfinished::Signal,
             }
+        };
+        let outcome = serve(asks, set_aside, status, job, give_up).await;
+        *signalled |= matches!(outcome, Err(Unfinished::Signal));
+        outcome
+    }
+}
+
+/// Runs a job until it ends or is given up, and meanwhile sets aside what is asked, but for the status.
+async fn serve<T, E>(
+    asks: &mut mpsc::Receiver<Ask>,
+    set_aside: &mut VecDeque<Ask>,
+    status: Status,
+    job: impl Future<Output = T>,
+    give_up: impl Future<Output = E>,
+) -> Result<T, E> {
+    tokio::pin!(job, give_up);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut job => return Ok(done),
+            why = &mut give_up => return Err(why),
+            Some(ask) = asks.recv() => set_aside.extend(unless_status(ask, status)),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! A tunnel that is up: its interface, its data plane, its routes.
 
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use hypertap_engine::routes::RouteTable;
 use hypertap_platform::monitor::DefaultRoute;
 use hypertap_platform::queue::{PacketQueue, TunQueue};
 use hypertap_platform::unix_listener::{self, Kind};
-use hypertap_platform::{MachineError, Tun, TunSpec};
+use hypertap_platform::{Footprint, MachineError, Tun, TunSpec};
 use hypertap_wire::command::{DataPlane, StartFields};
 use hypertap_wire::event::Refusal;
 use tokio::sync::mpsc;
@@ -28,6 +31,8 @@ pub struct Live {
     pub name: String,
     /// Its index.
     pub index: u32,
+    /// How its rules and routes are told from others'.
+    pub footprint: Footprint,
     /// Its routes, as they are in the kernel's table.
     pub routes: RouteTable,
     /// Whether DNS queries are captured.
@@ -116,6 +121,7 @@ impl Live {
         let mut live = Self {
             name: tun.name,
             index: tun.index,
+            footprint: tun.footprint,
             routes: RouteTable::new(),
             captures_dns: false,
             follows: None,
@@ -157,8 +163,19 @@ impl Live {
     /// Makes the data socket that the program connects to.
     fn listen(&mut self, settings: &Settings, kind: Kind) -> Result<UnixListener, Refusal> {
         let path = settings.instance_dir.join(DATA_SOCKET);
-        let listener = unix_listener::listen(&path, kind)
-            .map_err(|error| refused(&format!("listen on {}", path.display()), &error))?;
+        // Somebody may have removed it since we made it.
+        let _ = DirBuilder::new().mode(0o755).create(&settings.instance_dir);
+        let listener = unix_listener::listen(&path, kind).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let text = format!(
+                    "cannot listen on {}: somebody removed its directory, and this process may not make it \
+                     anew; restart hypertap",
+                    path.display()
+                );
+                Refusal::with_code(text, Exit::Other as u8)
+            }
+            _ => refused(&format!("listen on {}", path.display()), &error),
+        })?;
         self.data_file = Some(SocketFile(path));
         Ok(listener)
     }

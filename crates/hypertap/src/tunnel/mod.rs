@@ -20,6 +20,7 @@ mod history;
 mod listen;
 mod live;
 mod outside;
+mod replacing;
 mod session;
 mod signals;
 pub mod sockets;
@@ -31,14 +32,14 @@ mod supersede;
 use std::fs;
 use std::sync::Arc;
 
-use anyhow::Context;
-use sd_notify::NotifyState;
+use anyhow::{Context, anyhow};
+use hypertap_platform::service_manager::{self, Stage};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 
-use self::controller::Controller;
+use self::controller::{Controller, REMEDY};
 use self::listen::Door;
 use self::startup::Prepared;
 use crate::exit::Failure;
@@ -51,7 +52,7 @@ const ASKS: usize = 64;
 /// Runs a prepared daemon until its client, a command or a signal ends it.
 ///
 /// # Errors
-/// What keeps it from starting.
+/// What keeps it from starting, or what it leaves on the machine.
 pub async fn run(prepared: Prepared) -> Result<(), Failure> {
     let Prepared { settings, sockets, half, dropped } = prepared;
     let sockets::Sockets { command, control, data } = sockets;
@@ -59,7 +60,7 @@ pub async fn run(prepared: Prepared) -> Result<(), Failure> {
     let (asks, asked) = mpsc::channel(ASKS);
     let (draining, drain) = watch::channel(false);
     let allowed = Arc::clone(&settings.allowed);
-    let instance_dir = settings.instance_dir.clone();
+    let (state_dir, instance_dir) = (settings.state_dir.clone(), settings.instance_dir.clone());
     let data_address = data.local_addr().context("the data socket")?;
     let controller =
         Controller::new(settings, half, dropped, data, asked).await.context("cannot watch the machine")?;
@@ -77,11 +78,11 @@ pub async fn run(prepared: Prepared) -> Result<(), Failure> {
         None => None,
     };
     tracing::info!(command = %address, data = %data_address, control = path.as_deref().map(|path| tracing::field::display(path.display())), "listening");
-    notify(&[NotifyState::Ready]);
+    notify(Stage::Ready);
 
-    controller.run().await;
+    let ended = controller.run().await;
 
-    notify(&[NotifyState::Stopping]);
+    notify(Stage::Stopping);
     doors.shutdown().await;
     draining.send_replace(true);
     if timeout(DRAIN_TIME, door.sessions_end()).await.is_err() {
@@ -90,12 +91,19 @@ pub async fn run(prepared: Prepared) -> Result<(), Failure> {
     drop(control);
     // Empty unless somebody put something there, and not ours to remove once rights were dropped.
     let _ = fs::remove_dir(instance_dir);
+    if ended.uninstalled {
+        // The rest of it went with what was installed, unless somebody uses it.
+        let _ = fs::remove_dir(state_dir);
+    }
+    if ended.leaves_something {
+        return Err(anyhow!("rules and routes of the tunnel are left on this machine; {REMEDY}").into());
+    }
     Ok(())
 }
 
 /// Tells the service manager, where there is one.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager cannot be told");
+fn notify(stage: Stage) {
+    if let Err(error) = service_manager::tell(stage) {
+        tracing::warn!(%error, "the service manager cannot be told");
     }
 }

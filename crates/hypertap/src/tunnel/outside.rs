@@ -116,7 +116,7 @@ impl Controller {
         self.asking = None;
         match outcome {
             Ok(helper) => {
-                self.half = Some(Box::new(helper));
+                self.half = Some(self.settings.replacing(Box::new(helper)));
                 self.has_helper = true;
                 self.front.tell(Event::VpnApproved);
             }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -160,6 +160,29 @@ fn is_live(path: &Path) -> bool {
     UnixStream::connect(path).is_ok()
 }
 
+/// Whether a file's name is one that [`ControlPath::In`] gives.
+pub fn is_control_socket(name: &str) -> bool {
+    let port = name.strip_prefix("control").and_then(|rest| rest.strip_suffix(".sock"));
+    port.is_some_and(|port| {
+        port.is_empty() || port.strip_prefix('-').is_some_and(|port| port.parse::<u16>().is_ok())
+    })
+}
+
+/// Removes a Unix socket that nobody listens on.
+pub fn remove_if_dead(path: &Path) -> io::Result<()> {
+    let named = || fs::symlink_metadata(path).map(|file| (file.file_type().is_socket(), file.ino()));
+    let (is_socket, before) = named()?;
+    // Who does not get round to listening is there all the same: nobody waits for him.
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let Err(error) = socket.connect(&socket2::SockAddr::unix(path)?) else { return Ok(()) };
+    // Another instance may have put its own there meanwhile.
+    if is_socket && error.kind() == ErrorKind::ConnectionRefused && named()?.1 == before {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// Binds a Unix stream socket that everybody may connect to (who may speak is asked of the kernel
 /// at each connection). A stale socket file is replaced; a live one or another kind of file is not.
 ///
@@ -194,4 +217,34 @@ fn finish_unix(path: &Path, listener: UnixListener) -> Result<UnixListener, Fail
 fn unix_refused(path: &Path, error: io::Error) -> Failure {
     let exit = if error.kind() == ErrorKind::PermissionDenied { Exit::Right } else { Exit::Other };
     Failure::new(exit, anyhow::Error::from(error).context(format!("cannot listen on {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_of_ours_that_nobody_listens_on_is_removed() {
+        for (name, is_ours) in [
+            ("control.sock", true),
+            ("control-6500.sock", true),
+            ("control-65536.sock", false),
+            ("control-.sock", false),
+            ("control-a.sock", false),
+            ("control6500.sock", false),
+            ("other.sock", false),
+        ] {
+            assert_eq!(is_control_socket(name), is_ours, "{name}");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name| folder.path().join(name);
+        let live = UnixListener::bind(path("live")).expect("ours");
+        drop(UnixListener::bind(path("dead")).expect("ours"));
+        fs::write(path("file"), "").expect("ours");
+        for (name, stays) in [("live", true), ("dead", false), ("file", true)] {
+            remove_if_dead(&path(name)).expect("it can be asked");
+            assert_eq!(path(name).exists(), stays, "{name}");
+        }
+        drop(live);
+    }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use hypertap_platform::{Tun, TunSpec};
+use hypertap_platform::{MachineError, Tun, TunSpec};
 use hypertap_wire::command::{DataPlane, MIN_MTU_IPV6, StartFields};
 use hypertap_wire::event::{Event, Refusal, Status, StopReason};
 
@@ -11,7 +11,6 @@ use super::clients::{Answer, ClientId, Fields, Transport};
 use super::commands::{Failed, no_right, one};
 use super::controller::Controller;
 use super::live::{Followed, Live, PlaneContext, refusal, spec};
-use super::supersede;
 use crate::exit::Exit;
 use crate::plane::stats::Stats;
 
@@ -23,6 +22,16 @@ type Started = (Fields, Option<OwnedFd>);
 fn started(live: &Live) -> Result<Started, Refusal> {
     let path = live.data_path().map(|path| one("dataPath", path.display().to_string()));
     Ok((path.unwrap_or_default(), live.device_copy()?))
+}
+
+/// The refusal where `--replace` did not help.
+fn not_let_go(name: &str) -> Refusal {
+    let text = format!(
+        "an interface named {name} exists already, and no hypertap that can be asked lets go of it: it is \
+         another program's, or that of a hypertap with --no-control, with another --state-dir, or of another \
+         user; end that one, or choose another name"
+    );
+    Refusal::with_code(text, Exit::NameTaken as u8)
 }
 
 impl Controller {
@@ -61,7 +70,6 @@ impl Controller {
         self.check(client, &fields).map_err(|refusal| (refusal, None))?;
         let spec = spec(&self.settings, &fields);
         let tun = self.open_tun(&spec).await?;
-        let (index, footprint) = (tun.index, tun.footprint);
         // What an earlier plane said of its end.
         while self.plane_ends.try_recv().is_ok() {}
         self.stats = Arc::new(Stats::default());
@@ -78,7 +86,7 @@ impl Controller {
         if fields.follow_default_route {
             live.follows = Some(Followed::new(self.monitor.default_route()));
         }
-        self.monitor.watch(Some((index, footprint)));
+        self.monitor.watch(Some((live.index, live.footprint)));
         self.live = Some(live);
         Ok(reply)
     }
@@ -109,23 +117,17 @@ impl Controller {
         if self.half.is_none() {
             return Err(no_right());
         }
-        Ok(())
+        self.missing_driver().map_or(Ok(()), |errno| Err(refusal(&MachineError::NoDriver(errno))))
     }
 
-    /// Has the half make the interface, taking it over first where another instance has it and the
-    /// settings say so.
+    /// Has the half make the interface.
     async fn open_tun(&mut self, spec: &TunSpec) -> Result<Tun, Failed> {
         let Some(half) = &mut self.half else { return Err((no_right(), None)) };
-        let (settings, mut spec) = (&self.settings, spec.clone());
-        let open = async {
-            if settings.replace {
-                let name = spec.name.get_or_insert_with(|| "hypertap0".to_owned()).clone();
-                supersede::take_over(settings, &name).await;
-            }
-            half.open_tun(&spec).await
-        };
-        match self.front.wait_for(Status::Connecting, open).await {
+        match self.front.wait_for(Status::Connecting, half.open_tun(spec)).await {
             Ok(Ok(tun)) => Ok(tun),
+            Ok(Err(MachineError::NameTaken(name))) if self.settings.replace => {
+                Err((not_let_go(&name), Some(StopReason::InvalidVpn)))
+            }
             Ok(Err(error)) => Err((refusal(&error), Some(StopReason::InvalidVpn))),
             Err(unfinished) => {
                 let refusal = unfinished.refusal("making the interface", "see the log, then try again");

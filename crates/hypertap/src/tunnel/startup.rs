@@ -13,9 +13,11 @@ use hypertap_platform::peer::{Allowed, starting_user};
 use hypertap_platform::user::{User, drop_to};
 use hypertap_platform::{MachineError, Privileged, Recovered, activation};
 
-use super::sockets::{ControlPath, Sockets, check_data};
+use super::replacing::Replacing;
+use super::sockets::{ControlPath, Sockets, check_data, is_control_socket, remove_if_dead};
 use crate::cli::tunnel::{OnDisconnect, TunnelArgs};
 use crate::exit::{Exit, Failure};
+use crate::log;
 
 /// The data socket's file in the instance's directory.
 pub const DATA_SOCKET: &str = "data.sock";
@@ -47,6 +49,27 @@ pub struct Settings {
     pub control: Option<PathBuf>,
     /// Who may connect.
     pub allowed: Arc<Allowed>,
+}
+
+impl Settings {
+    /// A half of this daemon's own that takes interfaces over, where that is wanted.
+    pub fn replacing(&self, half: Box<dyn Privileged>) -> Box<dyn Privileged> {
+        replacing(half, self.replace, &self.state_dir, self.control.as_deref())
+    }
+}
+
+/// The half that takes interfaces over where that is `wanted`: from the instances in the state directory,
+/// but the one whose socket is `own`.
+pub fn replacing(
+    half: Box<dyn Privileged>,
+    wanted: bool,
+    state_dir: &Path,
+    own: Option<&Path>,
+) -> Box<dyn Privileged> {
+    if !wanted {
+        return half;
+    }
+    Box::new(Replacing { half, state_dir: state_dir.to_owned(), own: own.map(Path::to_owned) })
 }
 
 /// Everything a daemon starts with.
@@ -91,7 +114,7 @@ pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
     make_instance_dir(&settings.instance_dir, user.as_ref())?;
     let half = match &user {
         Some(user) => Some(split(&settings, &sockets, user).await?),
-        None if has_rights => Some(in_process(&settings.state_dir)?),
+        None if has_rights => Some(settings.replacing(in_process(&settings.state_dir)?)),
         None => None,
     };
     Ok(Prepared { settings, sockets, half, dropped: user.is_some() })
@@ -174,13 +197,17 @@ pub async fn recover_as_far_as_possible(state_dir: &Path) {
     }
 }
 
-/// Removes the directories of instances that a SIGKILL ended. What is not ours to remove stays.
+/// Removes the directories and sockets of instances that a SIGKILL ended. What is not ours to remove stays.
 fn sweep_instances(state_dir: &Path) {
     for entry in fs::read_dir(state_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("instance-")) else { continue };
-        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
-            let _ = remove_instance(&entry.path());
+        let Some(name) = name.to_str() else { continue };
+        if let Some(pid) = name.strip_prefix("instance-") {
+            if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+                let _ = remove_instance(&entry.path());
+            }
+        } else if is_control_socket(name) {
+            let _ = remove_if_dead(&entry.path());
         }
     }
 }
@@ -206,7 +233,12 @@ async fn split(settings: &Settings, sockets: &Sockets, user: &User) -> Result<Bo
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut leftovers = vec![settings.instance_dir.join(DATA_SOCKET), settings.instance_dir.clone()];
     leftovers.extend(sockets.control.as_ref().and_then(|control| control.path.clone()));
-    let started = helper::spawn(&program, Via::Direct, &settings.state_dir, &leftovers)?;
+    let mut more = log::arguments().to_vec();
+    if settings.replace {
+        more.push("--replace".into());
+        more.extend(settings.control.iter().flat_map(|own| ["--own".into(), own.clone().into_os_string()]));
+    }
+    let started = helper::spawn(&program, Via::Direct, &settings.state_dir, &leftovers, &more)?;
     drop_to(user).map_err(anyhow::Error::from)?;
     Ok(Box::new(started.connect().await?))
 }

@@ -14,21 +14,20 @@ use tokio::time::{Duration, timeout};
 
 use super::clients::{Answer, ClientId, Fields, Transport};
 use super::controller::Controller;
-use super::startup::Settings;
 use crate::cli::status::sockets;
 use crate::exit::Exit;
 
 /// How long the other instances may take, all together: little of what a `start` has.
 const TIME: Duration = Duration::from_secs(3);
 
-/// Asks every other instance that listens in the state directory to let go of an interface, all at once.
-/// Whether one did shows when the interface is made.
-pub async fn take_over(settings: &Settings, name: &str) {
+/// Asks every instance that listens in the state directory, but at our `own` socket, to let go of an
+/// interface, all at once. Whether one did shows when the interface is made.
+pub async fn take_over(state_dir: &Path, own: Option<&Path>, name: &str) {
     if !link::exists(name) {
         return;
     }
-    let mut others = sockets(Some(&settings.state_dir));
-    others.retain(|path| settings.control.as_ref() != Some(path));
+    let mut others = sockets(Some(state_dir));
+    others.retain(|path| own != Some(path));
     ask_all(others, name).await;
 }
 

@@ -1,6 +1,6 @@
 //! Starting the helper process.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -73,7 +73,7 @@ pub struct Starting {
 /// on: root's helper must not take a path from an ordinary user. `program` must be absolute then.
 ///
 /// `leftovers` are files and empty directories that a helper started directly removes at its end, because
-/// the daemon may not once it has dropped its rights.
+/// the daemon may not once it has dropped its rights. `more` are further arguments, as for its log.
 ///
 /// # Errors
 /// [`HelperStart::Absent`] and [`HelperStart::Start`].
@@ -82,8 +82,9 @@ pub fn spawn(
     via: Via,
     state_dir: &Path,
     leftovers: &[PathBuf],
+    more: &[OsString],
 ) -> Result<Starting, HelperStart> {
-    let command = match via {
+    let mut command = match via {
         Via::Direct => {
             let mut command = Command::new(program);
             command.arg("helper").arg("--state-dir").arg(state_dir);
@@ -99,6 +100,7 @@ pub fn spawn(
             command
         }
     };
+    command.args(more);
     start(command, via)
 }
 
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let error = spawn(Path::new("/nonexistent/hypertap"), Via::Direct, Path::new("/"), &[])
+        let error = spawn(Path::new("/nonexistent/hypertap"), Via::Direct, Path::new("/"), &[], &[])
             .expect_err("no such program");
         assert!(error.to_string().contains("/nonexistent/hypertap"), "{error}");
     }

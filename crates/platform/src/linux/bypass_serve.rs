@@ -1,10 +1,11 @@
 //! Answering a filter's questions: the socket that the program asked for, made here and marked.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,13 +14,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::{Gid, Uid, fchown};
 
-use super::bypass_spawn::{ARCHITECTURE, number};
+use super::bypass_asker::network_space;
+use super::bypass_socket::Call;
 
-/// How many listeners are served at once. Each has a thread, and anyone whom the daemon serves may
-/// bring one.
-const LISTENERS: usize = 64;
-/// `IPPROTO_MPTCP`, which the kernel names since 5.6.
-const MPTCP: i32 = 262;
+/// How many programs are served at once. Each has a descriptor, of which a service may have 1024
+/// unless told otherwise, and a thread; and anyone whom the daemon serves may bring one.
+const PROGRAMS: usize = 256;
 /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE` and `SECCOMP_ADDFD_FLAG_SEND`, as wide as their fields are.
 const CONTINUE: u32 = 1;
 const SEND: u32 = 2;
@@ -29,19 +29,26 @@ static SERVED: AtomicUsize = AtomicUsize::new(0);
 /// Answers the questions of a listener from [`crate::bypass::spawn`], on a thread of its own
 /// named `bypass`, until the program and all that it started have ended. Sockets get `mark` and
 /// belong to `uid`, in the calling thread's network namespace. Returns as soon as it is being served.
+/// Ping sockets need `CAP_SETGID` besides.
 ///
 /// # Errors
 /// `EPERM` without `CAP_NET_ADMIN` for the mark, or without `CAP_CHOWN` for another user's sockets;
-/// `EINVAL` when the descriptor is no such listener or the mark is 0, which marks nothing; `EMFILE`
-/// when 64 are being served.
+/// `EINVAL` when the descriptor is no such listener or the mark is 0, which marks nothing; a sentence
+/// when 256 are being served, or `/proc` does not show our PID namespace, by whose numbers programs ask.
 pub fn serve(listener: OwnedFd, mark: u32, uid: u32) -> io::Result<()> {
     let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd()))?;
     // The name of an open file starts with a slash, so nothing else can be called that.
     if link.as_os_str() != "anon_inode:seccomp notify" || mark == 0 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let server = Server { sizes: sizes()?, space: network_space("thread-self")?, listener, mark, uid };
-    drop(server.socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?);
+    if fs::read_link("/proc/self")?.as_os_str() != process::id().to_string().as_str() {
+        return Err(io::Error::other(
+            "/proc is another PID namespace's than the daemon's: mount a proc there",
+        ));
+    }
+    let space = network_space("thread-self")?;
+    let server = Server { sizes: sizes()?, space, listener, mark, uid, warned: Cell::new(false) };
+    drop(server.ours(Call::UDP.make()?)?);
     let place = Place::take()?;
     thread::Builder::new().name("bypass".to_owned()).spawn(move || {
         let _place = place;
@@ -53,17 +60,21 @@ pub fn serve(listener: OwnedFd, mark: u32, uid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// One of the [`LISTENERS`]; given back when dropped.
+/// One of the [`PROGRAMS`]; given back when dropped.
 struct Place;
 
 impl Place {
     fn take() -> io::Result<Self> {
         SERVED
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |served| {
-                (served < LISTENERS).then_some(served + 1)
+                (served < PROGRAMS).then_some(served + 1)
             })
             .map(|_| Self)
-            .map_err(|_| io::Error::from_raw_os_error(libc::EMFILE))
+            .map_err(|_| {
+                let text =
+                    format!("{PROGRAMS} programs, which is the limit, are past the tunnel: end one first");
+                io::Error::other(text)
+            })
     }
 }
 
@@ -76,10 +87,12 @@ impl Drop for Place {
 struct Server {
     listener: OwnedFd,
     sizes: libc::seccomp_notif_sizes,
-    /// Device and inode of our network namespace.
-    space: (u64, u64),
+    /// Our network namespace.
+    space: u64,
     mark: u32,
     uid: u32,
+    /// Whether the log says already that who asks cannot be seen.
+    warned: Cell<bool>,
 }
 
 impl Server {
@@ -121,12 +134,16 @@ impl Server {
         }
     }
 
+    /// What is read about who asks holds if the answer finds its question: that process, hence its
+    /// number, was there all the time.
     fn answer(&self, asked: &libc::seccomp_notif, room: &mut Room) -> io::Result<()> {
-        let made = match self.ours(asked) {
-            None => return self.respond(room, asked.id, 0, CONTINUE),
-            Some((domain, kind, protocol)) => self
-                .socket(domain, kind, protocol)
-                .and_then(|socket| self.hand_over(asked.id, &socket, kind & libc::SOCK_CLOEXEC != 0)),
+        let Some(call) = Call::of(&asked.data) else { return self.respond(room, asked.id, 0, CONTINUE) };
+        let made = match self.is_here(asked) {
+            Ok(false) => return self.respond(room, asked.id, 0, CONTINUE),
+            Ok(true) => call.make_for(asked.pid).and_then(|socket| {
+                self.hand_over(asked.id, &self.ours(socket)?, call.kind & libc::SOCK_CLOEXEC != 0)
+            }),
+            Err(error) => Err(error),
         };
         match made {
             Ok(()) => Ok(()),
@@ -138,29 +155,23 @@ impl Server {
         }
     }
 
-    /// The arguments of the call, when it is one for us: internet TCP or UDP, in our namespace.
-    fn ours(&self, asked: &libc::seccomp_notif) -> Option<(i32, i32, i32)> {
-        let call = &asked.data;
-        if call.arch != ARCHITECTURE || call.nr.cast_unsigned() != number(libc::SYS_socket) {
-            return None;
-        }
-        let [domain, kind, protocol] = [0, 1, 2].map(|argument| int(call.args[argument]));
-        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        let known = match (domain, kind & !flags) {
-            (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM) => {
-                [0, libc::IPPROTO_TCP, MPTCP].contains(&protocol)
-            }
-            (libc::AF_INET | libc::AF_INET6, libc::SOCK_DGRAM) => {
-                [0, libc::IPPROTO_UDP, libc::IPPROTO_UDPLITE].contains(&protocol)
-            }
-            _ => false,
+    /// Whether who asks is in our network namespace. `EACCES` where that cannot be told: a socket of
+    /// ours might reach the wrong network, and an unmarked one the tunnel.
+    fn is_here(&self, asked: &libc::seccomp_notif) -> io::Result<bool> {
+        // 0 is a process that our PID namespace has no number for.
+        let theirs = if asked.pid == 0 {
+            Err(io::ErrorKind::NotFound.into())
+        } else {
+            network_space(&asked.pid.to_string())
         };
-        let here = known
-            && asked.pid != 0
-            && network_space(&asked.pid.to_string()).is_ok_and(|theirs| theirs == self.space)
-            // Looked at after the namespace: the number was still this program's then.
-            && self.still_asks(asked.id);
-        here.then_some((domain, kind, protocol))
+        theirs.map(|theirs| theirs == self.space).map_err(|error| {
+            if self.still_asks(asked.id) && !self.warned.replace(true) {
+                let remedy = "mount /proc without hidepid=, or run this service in the group of its gid=";
+                let text = "a bypassing program gets no sockets: /proc does not show its network namespace";
+                tracing::warn!(pid = asked.pid, %error, "{text}: {remedy}");
+            }
+            io::Error::from_raw_os_error(libc::EACCES)
+        })
     }
 
     fn still_asks(&self, id: u64) -> bool {
@@ -171,15 +182,8 @@ impl Server {
         }
     }
 
-    /// Makes a socket with the mark, owned by the user.
-    fn socket(&self, domain: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
-        // SAFETY: takes numbers only.
-        let made = unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) };
-        if made < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel just made this descriptor for us.
-        let socket = unsafe { OwnedFd::from_raw_fd(made) };
+    /// Marks a socket and gives it to the user.
+    fn ours(&self, socket: OwnedFd) -> io::Result<OwnedFd> {
         setsockopt(&socket, sockopt::Mark, &self.mark)?;
         // The kernel's socket takes the file's owner over, so that a look-up by sock_diag, which decides
         // who may connect, sees the program's user and not us.
@@ -244,16 +248,4 @@ fn sizes() -> io::Result<libc::seccomp_notif_sizes> {
             Err(io::Error::last_os_error())
         }
     }
-}
-
-/// Which network namespace a thread is in, as a thing to compare.
-fn network_space(thread: &str) -> io::Result<(u64, u64)> {
-    let file = fs::metadata(format!("/proc/{thread}/ns/net"))?;
-    Ok((file.dev(), file.ino()))
-}
-
-/// An `int` argument: the low half of the register.
-#[expect(clippy::cast_possible_truncation, reason = "the kernel looks at the low half only, too")]
-fn int(argument: u64) -> i32 {
-    (argument as u32).cast_signed()
 }

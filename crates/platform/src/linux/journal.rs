@@ -49,6 +49,8 @@ pub fn default_state_dir() -> PathBuf {
 pub(crate) struct Journal {
     directory: OwnedFd,
     path: PathBuf,
+    /// The directory that it is in.
+    state_dir: PathBuf,
 }
 
 /// Held while slots are chosen, and while a dead owner's are undone.
@@ -84,7 +86,18 @@ impl Journal {
             Err(Errno::EEXIST) | Ok(()) => {}
             Err(error) => return Err(named("make", &path)(error.into())),
         }
-        Ok(Self { directory: open_directory(&parent, Path::new("journal"), &path)?, path })
+        let directory = open_directory(&parent, Path::new("journal"), &path)?;
+        Ok(Self { directory, path, state_dir: state_dir.to_owned() })
+    }
+
+    /// Makes the directories anew where somebody removed them under us.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        let removed = File::from(self.directory.try_clone()?).metadata()?.nlink() == 0;
+        if removed {
+            tracing::warn!(path = %self.path.display(), "somebody removed the journal; making it anew");
+            *self = Self::open(&self.state_dir)?;
+        }
+        Ok(())
     }
 
     /// Takes the journal's lock, which nobody holds for longer than some milliseconds, unless it is

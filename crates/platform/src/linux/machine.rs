@@ -146,7 +146,9 @@ impl Privileged for Machine {
             Err(error) => tracing::warn!(%error, "not everything of an earlier tunnel could be removed"),
             Ok(()) => {}
         }
-        let guard = self.journal.lock().await.map_err(|error| MachineError::of("keep the journal", error))?;
+        let journal = |error| MachineError::of("keep the journal", error);
+        self.journal.renew().map_err(journal)?;
+        let guard = self.journal.lock().await.map_err(journal)?;
         let tun = self.make(&guard, spec)?;
         drop(guard);
         if let Some(address) = spec.ipv6 {

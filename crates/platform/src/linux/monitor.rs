@@ -8,8 +8,10 @@
 //! so every link event asks for the default routes again, not only route events.
 
 mod dump;
+mod filter;
 
 use std::io;
+use std::os::fd::AsFd;
 
 use netlink_packet_core::{
     NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
@@ -57,6 +59,9 @@ impl Source {
         let _ = socket.set_netlink_get_strict_chk(true);
         socket.set_rx_buf_sz(SOCKET_BYTES)?;
         socket.set_non_blocking(true)?;
+        if let Err(error) = filter::attach(socket.as_fd(), 0) {
+            tracing::debug!(%error, "the kernel announces every route");
+        }
         // SAFETY: a `Socket` keeps the one descriptor that it has until it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         let mut source = Self {
@@ -101,6 +106,13 @@ impl Source {
         }
         self.buffer = bytes;
         Ok(())
+    }
+
+    /// From now on, does not hear of what the tunnel's own half does to its routes.
+    pub(crate) fn ignore(&self, footprint: Footprint) {
+        if let Err(error) = filter::attach(self.socket.get_ref().as_fd(), footprint.port) {
+            tracing::debug!(%error, "the kernel announces our own removals too");
+        }
     }
 
     fn resync(&mut self) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::journal::{Entry, Found, Guard, Journal, LinkId, Namespace, Page};
 use super::netlink::Netlink;
 use super::{links, resolved, routes, rules};
-use crate::privileged::MachineError;
+use crate::privileged::{Footprint, MachineError};
 use crate::recovery::Recovered;
 
 /// Undoes what dead processes left in this network namespace, as written down under `state_dir`.
@@ -28,6 +28,17 @@ pub async fn recover(state_dir: &Path) -> Result<Vec<Recovered>, MachineError> {
         resolved::flush().await;
     }
     error.map_or(Ok(recovered), Err)
+}
+
+/// Whether rules of a tunnel are on the machine, in this network namespace, be they that of one that ended
+/// or of a later one that has its numbers. Needs no right. Where the kernel does not say, there are none.
+pub fn is_left(footprint: Footprint) -> bool {
+    Netlink::open().and_then(|mut netlink| rules::are_there(&mut netlink, footprint)).unwrap_or_else(
+        |error| {
+            tracing::debug!(%error, "nobody knows whether rules are left");
+            false
+        },
+    )
 }
 
 fn sweep(

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 
+use hypertap_wire::command::MIN_MTU_IPV6;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
@@ -13,7 +14,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::links::{family_of, unspecified};
+use super::links::{self, family_of, unspecified};
 use super::netlink::{Netlink, gone_is_fine, is_absent, is_no_family};
 use super::rules::{FAMILIES, PROTOCOL};
 use crate::privileged::{MachineError, RouteChange, RouteKind};
@@ -55,10 +56,10 @@ pub(crate) fn apply(netlink: &mut Netlink, place: Place, change: &RouteChange) -
             // A route that the kernel dropped by itself (its link went down) needs no removal,
             // and is not put back.
             Some(error) if step.is_removal() && is_absent(&error) => {}
-            Some(error) => failed = failed.or(Some(MachineError::of(step.to_text(place), error))),
+            Some(error) => failed = failed.or(Some((*step, error))),
         }
     }
-    let Some(error) = failed else { return Ok(()) };
+    let Some((step, error)) = failed else { return Ok(()) };
     let undo = done.iter().rev().map(|step| step.inverse().request(place));
     match netlink.pipeline(undo) {
         Ok(outcomes) => {
@@ -68,7 +69,7 @@ pub(crate) fn apply(netlink: &mut Netlink, place: Place, change: &RouteChange) -
         }
         Err(error) => tracing::warn!(%error, link = place.name, "routes could not be put back as they were"),
     }
-    Err(error)
+    Err(step.refused(netlink, place, error))
 }
 
 /// Adds those of `wanted` that are not there, and says how many were added.
@@ -91,7 +92,7 @@ pub(crate) fn restore(
     let outcomes = netlink.pipeline(missing.iter().map(|step| step.request(place))).map_err(failed)?;
     let refused = missing.iter().zip(outcomes).find_map(|(step, outcome)| Some((step, outcome?)));
     match refused {
-        Some((step, error)) => Err(MachineError::of(step.to_text(place), error)),
+        Some((step, error)) => Err(step.refused(netlink, place, error)),
         None => Ok(missing.len()),
     }
 }
@@ -193,6 +194,22 @@ impl Step {
             }
             Self::Remove(net, kind) => (RouteNetlinkMessage::DelRoute(message(net, kind)), 0),
         }
+    }
+
+    /// The error for what the kernel refused.
+    fn refused(self, netlink: &mut Netlink, place: Place, error: io::Error) -> MachineError {
+        let doing = self.to_text(place);
+        let is_six = matches!(self, Self::Add(IpNet::V6(_), RouteKind::Included));
+        let no_device = is_six && error.raw_os_error() == Some(libc::ENODEV);
+        // To IPv6 a link with too small an MTU is none.
+        if no_device && links::find(netlink, place.index).is_ok_and(|link| link.is_some()) {
+            let reason = format!(
+                "its MTU is too small for IPv6, which needs {MIN_MTU_IPV6} bytes; stop the tunnel and start it \
+                 with \"mtu\":{MIN_MTU_IPV6} or more, or leave IPv6 routes out"
+            );
+            return MachineError::Failed { doing, reason };
+        }
+        MachineError::of(doing, error)
     }
 
     fn to_text(self, place: Place) -> String {

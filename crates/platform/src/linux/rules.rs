@@ -5,11 +5,17 @@
 //!
 //! ```text
 //! 20000  fwmark BYPASS goto 20009         sockets that are let past the tunnel
-//! 20001  ipproto udp dport 53 lookup D    while DNS is captured
-//! 20002  ipproto tcp dport 53 lookup D    while DNS is captured
+//! 20001  iif lo ipproto udp dport 53 lookup D    while DNS is captured
+//! 20002  iif lo ipproto tcp dport 53 lookup D    while DNS is captured
 //! 20003  lookup T                         the included and excluded routes
+//! 20004  ipproto udp dport 53 nop         while DNS is captured, IPv4 alone
 //! 20009  nop                              where the bypass lands
 //! ```
+//!
+//! To rules, whatever this machine sends itself comes in by `lo`; what it forwards for others does not, and
+//! their DNS queries are not captured. An answer that comes out of the tunnel passes the kernel's reverse path
+//! filter where the rules lead to its sender by the tunnel. For that the kernel has to look for ports in what comes
+//! in, and does so only while a rule that is not for `lo` has ports: hence 20004, which does nothing else.
 //!
 //! The next slot's rules follow at 20010, and the machine's main table is looked up after them
 //! all, at 32766. A slot is claimed by making its last rule, which the kernel refuses to make
@@ -33,6 +39,7 @@ use netlink_packet_route::{AddressFamily, IpProtocol, RouteNetlinkMessage};
 pub(crate) use self::slot::{Slot, priorities_of, tables_of};
 use super::netlink::{Netlink, gone_is_fine, is_no_family};
 use super::routes;
+use crate::privileged::Footprint;
 
 /// Marks our rules and routes as made by us: a number that rtnetlink(7) leaves to administrators
 /// and that iproute2's list of protocols does not use.
@@ -40,11 +47,15 @@ pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(104);
 /// Both families, in the order in which things are made.
 pub(crate) const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
+/// Where a packet of this machine's own comes in.
+const LOOPBACK: &str = "lo";
+
 /// A slot's priorities in use, by their number in it.
 const BYPASS: u32 = 0;
 const DNS_UDP: u32 = 1;
 const DNS_TCP: u32 = 2;
 const ROUTES: u32 = 3;
+const PORTS: u32 = 4;
 const END: u32 = 9;
 
 /// The rules of the machine, as far as slots are concerned.
@@ -187,18 +198,35 @@ fn dns(slot: Slot) -> Vec<RuleMessage> {
     let both = [(DNS_UDP, IpProtocol::Udp), (DNS_TCP, IpProtocol::Tcp)];
     let one = |family, (which, protocol)| {
         let attributes = vec![
+            RuleAttribute::Iifname(LOOPBACK.to_owned()),
             RuleAttribute::IpProtocol(protocol),
             RuleAttribute::DestinationPortRange(RulePortRange { start: 53, end: 53 }),
             RuleAttribute::Table(slot.dns_table()),
         ];
         rule(family, slot.priority(which), RuleAction::ToTable, attributes)
     };
-    FAMILIES.into_iter().flat_map(|family| both.map(|pair| one(family, pair))).collect()
+    let look_for_ports = {
+        let attributes = vec![
+            RuleAttribute::IpProtocol(IpProtocol::Udp),
+            RuleAttribute::DestinationPortRange(RulePortRange { start: 53, end: 53 }),
+        ];
+        rule(AddressFamily::Inet, slot.priority(PORTS), RuleAction::Nop, attributes)
+    };
+    // IPv6 has no such filter.
+    let capture = FAMILIES.into_iter().flat_map(|family| both.map(|pair| one(family, pair)));
+    std::iter::once(look_for_ports).chain(capture).collect()
+}
+
+/// Whether there is any rule of ours with a tunnel's priorities.
+pub(crate) fn are_there(netlink: &mut Netlink, footprint: Footprint) -> io::Result<bool> {
+    let priorities = priorities_of(footprint);
+    Ok(Census::take(netlink)?.0.iter().any(|rule| rule.ours && priorities.contains(&rule.priority)))
 }
 
 /// Removes the rules that [`add_dns`] added, as far as they are there, and says how many were.
 pub(crate) fn remove_dns(netlink: &mut Netlink, slot: Slot) -> io::Result<usize> {
-    remove(netlink, slot, &(slot.priority(DNS_UDP)..=slot.priority(DNS_TCP)))
+    let captures = remove(netlink, slot, &(slot.priority(DNS_UDP)..=slot.priority(DNS_TCP)))?;
+    Ok(captures + remove(netlink, slot, &(slot.priority(PORTS)..=slot.priority(PORTS)))?)
 }
 
 /// Removes all the slot's rules, as far as they are there and ours, and says how many were.

@@ -14,7 +14,7 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::netlink::Netlink;
 use super::{links, rights};
-use crate::privileged::{Footprint, MachineError, Offload, Tun, TunSpec};
+use crate::privileged::{Errno, Footprint, MachineError, Offload, Tun, TunSpec};
 
 /// The pattern of interfaces whose name nobody chose.
 const FREE: &str = "hypertap%d";
@@ -27,22 +27,45 @@ pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, Machi
         return Err(MachineError::BadName(name.to_owned()));
     }
     rights::probe_driver().map_err(MachineError::NoDriver)?;
-    let devices = build(spec).map_err(|error| MachineError::of("create a TUN interface", error))?;
+    let devices = build(spec).map_err(|error| not_made(spec, error))?;
     let first = devices.first().expect("build makes at least one");
     let offload = offload_of(first);
     let named = first.name().and_then(|name| Ok((name, first.if_index()?)));
     let (mut name, index) = named.map_err(|error| MachineError::of("find the TUN interface", error))?;
     if let Some(wanted) = &spec.name {
-        links::rename(netlink, index, wanted).map_err(|error| match error.raw_os_error() {
-            Some(libc::EEXIST) => MachineError::NameTaken(wanted.clone()),
-            // A later kernel's rule.
-            Some(libc::EINVAL) => MachineError::BadName(wanted.clone()),
-            _ => MachineError::of(format!("name the TUN interface {wanted}"), error),
+        links::rename(netlink, index, wanted).map_err(|error| {
+            // It goes by itself, but later where another thread's child has a copy of the descriptor for now.
+            let _ = links::delete_tun(netlink, index, Some(&name));
+            match error.raw_os_error() {
+                Some(libc::EEXIST) => MachineError::NameTaken(wanted.clone()),
+                // A later kernel's rule.
+                Some(libc::EINVAL) => MachineError::BadName(wanted.clone()),
+                _ => MachineError::of(format!("name the TUN interface {wanted}"), error),
+            }
         })?;
         name.clone_from(wanted);
     }
     let queues = devices.into_iter().map(into_owned).collect();
     Ok(Tun { name, index, queues, offload, footprint: Footprint::default() })
+}
+
+/// The error of a kernel that would not make an interface. What was asked for beyond the plain one is
+/// named, as a kernel that has none of it says no more than that the argument is invalid.
+fn not_made(spec: &TunSpec, error: io::Error) -> MachineError {
+    let doing = "create a TUN interface";
+    let remedies = [
+        (spec.queues > 1, "--queues 1"),
+        (spec.offload, "--no-offload (with the data plane fd: no \"offload\" in start)"),
+    ];
+    let remedies: Vec<&str> =
+        remedies.into_iter().filter_map(|(asked, remedy)| asked.then_some(remedy)).collect();
+    let refused = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOTTY));
+    if !refused || remedies.is_empty() {
+        return MachineError::of(doing, error);
+    }
+    let errno = Errno(error.raw_os_error().unwrap_or_default());
+    let reason = format!("{errno} (this kernel may lack what was asked for: try {})", remedies.join(", or "));
+    MachineError::Failed { doing: doing.to_owned(), reason }
 }
 
 fn build(spec: &TunSpec) -> io::Result<Vec<SyncDevice>> {

@@ -13,7 +13,7 @@ mod recovery;
 mod routes;
 mod tun;
 pub use machine::in_process;
-pub use recovery::{default_state_dir, recover};
+pub use recovery::{default_state_dir, is_left, recover};
 pub(crate) mod bypass;
 pub(crate) mod datagram;
 pub(crate) mod event;

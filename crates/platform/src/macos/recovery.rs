@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::privileged::MachineError;
+use crate::privileged::{Footprint, MachineError};
 use crate::recovery::Recovered;
 
 /// Finds nothing, ever.
@@ -14,6 +14,11 @@ use crate::recovery::Recovered;
 /// None.
 pub async fn recover(_state_dir: &Path) -> Result<Vec<Recovered>, MachineError> {
     Ok(Vec::new())
+}
+
+/// Nothing is ever told from others' things by its footprint.
+pub fn is_left(_footprint: Footprint) -> bool {
+    false
 }
 
 /// Where sockets and state are kept when nobody says: `/var/run/hypertap` for root, else

@@ -3,9 +3,11 @@
 use crate::recovery::without_right;
 use crate::setup::*;
 use hypertap_platform::{RouteKind, TunSpec};
+use std::io::Read;
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn captured_dns_goes_into_the_tunnel_unless_marked() {
@@ -103,5 +105,86 @@ fn capture_that_cannot_be_changed_is_as_it_was() {
         assert_eq!(dump(), captured);
         half.capture_dns(false).await.unwrap();
         assert_eq!(dump(), before);
+    });
+}
+
+/// Another machine, behind this one, until it is dropped.
+struct Neighbour(Child);
+
+impl Neighbour {
+    fn connect() -> Self {
+        for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            std::fs::write(format!("/proc/sys/net/{setting}"), "1").unwrap();
+        }
+        let mut shell = Command::new("unshare");
+        let sleeper = shell.args(["-n", "sh", "-c", "echo; read _"]).stdin(Stdio::piped());
+        let mut child = sleeper.stdout(Stdio::piped()).spawn().unwrap();
+        // A line says that it is in its own namespace.
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let neighbour = Self(child);
+        run("ip link add lan0 type veth peer name lan1");
+        run(&format!("ip link set lan1 netns {}", neighbour.0.id()));
+        run("ip addr add 192.168.9.1/24 dev lan0");
+        run("ip -6 addr add fd99::1/64 dev lan0 nodad");
+        run("ip link set lan0 up");
+        run("ip neigh add 192.168.7.1 lladdr 02:00:00:00:00:01 dev up0 nud permanent");
+        neighbour.does("ip addr add 192.168.9.9/24 dev lan1");
+        neighbour.does("ip link set lan1 up");
+        neighbour.does("ip route add default via 192.168.9.1");
+        neighbour
+    }
+
+    fn does(&self, command: &str) {
+        run(&format!("nsenter -n -t {} {command}", self.0.id()));
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// How many packets this machine has forwarded (`ForwDatagrams`, RFC 4293).
+fn forwarded() -> u64 {
+    let snmp = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+    let numbers = snmp.lines().filter(|line| line.starts_with("Ip:")).nth(1).unwrap();
+    numbers.split(' ').nth(6).unwrap().parse().unwrap()
+}
+
+#[test]
+fn queries_that_are_forwarded_for_others_are_not_captured_and_all_of_our_own_are() {
+    in_namespace(async |state| {
+        add_uplink();
+        let neighbour = Neighbour::connect();
+        let mut half = half(&state);
+        let tun = half.open_tun(&spec()).await.unwrap();
+        half.capture_dns(true).await.unwrap();
+        for (way, device) in [
+            ("9.9.9.9 from 192.168.9.9 iif lan0 ipproto udp dport 53", "up0"),
+            ("9.9.9.9 from 192.168.9.9 iif lan0 ipproto tcp dport 53", "up0"),
+            ("2620:fe::fe from fd99::9 iif lan0 ipproto udp dport 53", "up0"),
+            ("9.9.9.9 from 192.168.7.2 ipproto udp dport 53", "hypertap0"),
+            ("9.9.9.9 from 192.168.9.1 ipproto tcp dport 53", "hypertap0"),
+            ("2620:fe::fe from fd77::2 ipproto udp dport 53", "hypertap0"),
+            ("2620:fe::fe from fd99::1 ipproto tcp dport 53", "hypertap0"),
+            // The neighbour's own resolver.
+            ("192.168.9.9 ipproto udp dport 53", "hypertap0"),
+        ] {
+            assert_eq!(device_to(way).as_deref(), Some(device), "{way}");
+        }
+        let to_resolver = is_ipv4_to([9, 9, 9, 9], 53);
+        let before = forwarded();
+        neighbour.does("bash -c echo>/dev/udp/9.9.9.9/53");
+        let end = Instant::now() + Duration::from_secs(5);
+        while forwarded() == before {
+            assert!(Instant::now() < end, "nothing is forwarded");
+        }
+        assert!(packet_with(tun.queues[0].as_fd(), &to_resolver).is_none(), "it is another machine's");
+        for source in ["192.168.7.2:0", "192.168.9.1:53", "0.0.0.0:0"] {
+            UdpSocket::bind(source).unwrap().send_to(b"query", "9.9.9.9:53").unwrap();
+            assert!(packet_with(tun.queues[0].as_fd(), &to_resolver).is_some(), "from {source}");
+        }
     });
 }

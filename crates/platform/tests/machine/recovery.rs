@@ -103,10 +103,10 @@ fn recovery_undoes_what_a_killed_process_left_and_only_that() {
         assert_eq!(dump(), with_live);
         assert_eq!(recovered.len(), 1);
         assert_eq!((recovered[0].pid, recovered[0].link.as_deref()), (pid, Some("victim0")));
-        // For each family three rules for the routes and two for DNS; two excluded routes are
-        // not the link's.
+        // For each family three rules for the routes and two for DNS, and for IPv4 one more; two excluded
+        // routes are not the link's.
         assert!(recovered[0].deleted_link);
-        assert_eq!((recovered[0].rules, recovered[0].routes), (10, 2));
+        assert_eq!((recovered[0].rules, recovered[0].routes), (11, 2));
         assert_eq!(recover(state.path()).await.unwrap(), Vec::new());
         live.close_tun().await.unwrap();
         assert_eq!(dump(), before);
@@ -195,9 +195,9 @@ fn a_journal_that_cannot_be_kept_is_a_sentence_with_the_files_name() {
         let moved = state.path().join("moved");
         std::fs::rename(&journal, &moved).unwrap();
         std::fs::remove_dir_all(&moved).unwrap();
+        std::fs::write(&journal, "").unwrap();
         let error = half.open_tun(&spec()).await.unwrap_err().to_string();
-        let file = journal.join("lock");
-        assert!(error.contains(file.to_str().unwrap()) && error.contains("No such file"), "{error}");
+        assert!(error.contains(journal.to_str().unwrap()) && error.contains("Not a directory"), "{error}");
     });
 }
 
@@ -360,5 +360,24 @@ fn a_dead_owners_page_undoes_nothing_of_a_live_one_with_the_same_tables() {
         recover(state.path()).await.unwrap();
         assert_eq!(dump(), during);
         assert!(!journal.join(&name).exists());
+    });
+}
+
+#[test]
+fn a_journal_that_somebody_removed_is_made_anew() {
+    in_namespace(async |state| {
+        let before = dump();
+        let mut half = half(&state);
+        for _ in 0..2 {
+            std::fs::remove_dir_all(state.path().join("journal")).unwrap();
+            let _tun = half.open_tun(&spec()).await.unwrap();
+            assert_eq!(journal_files(state.path()).len(), 1);
+            std::fs::remove_dir_all(state.path()).unwrap();
+            half.capture_dns(true).await.unwrap();
+            assert_eq!(journal_files(state.path()).len(), 1);
+            half.close_tun().await.unwrap();
+            assert_eq!(dump(), before);
+            assert_eq!(journal_files(state.path()), Vec::<String>::new());
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! Routes, and the numbers they are kept under.
 
 use crate::setup::*;
-use hypertap_platform::{Privileged, RouteChange, RouteKind, Tun};
+use hypertap_platform::{Privileged, RouteChange, RouteKind, Tun, TunSpec};
 use ipnet::IpNet;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -130,6 +130,25 @@ fn twenty_thousand_routes_are_quick() {
         let closed = started.elapsed();
         eprintln!("20,000 routes: added in {added:?}, removed in {removed:?}, closed in {closed:?}");
         assert!(added + removed + closed < Duration::from_secs(20));
+    });
+}
+
+#[test]
+fn an_ipv6_route_that_the_mtu_is_too_small_for_is_refused_with_the_cure() {
+    in_namespace(async |state| {
+        let mut half = half(&state);
+        let _tun = half.open_tun(&TunSpec { mtu: 1000, ..spec() }).await.unwrap();
+        let before = dump();
+        let routes = [("10.0.0.0/8", RouteKind::Included), ("fd00::/8", RouteKind::Included)];
+        let refused = half.change_routes(&add(&routes)).await.unwrap_err().to_string();
+        assert!(
+            refused.starts_with("cannot add route fd00::/8 dev hypertap0: its MTU is too small"),
+            "{refused}"
+        );
+        assert!(refused.contains("\"mtu\":1280"), "{refused}");
+        assert_eq!(dump(), before);
+        half.change_routes(&add(&[("fd00::/8", RouteKind::Excluded)])).await.unwrap();
+        half.close_tun().await.unwrap();
     });
 }
 

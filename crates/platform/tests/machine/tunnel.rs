@@ -7,6 +7,7 @@ use std::net::{Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -55,11 +56,7 @@ fn dropping_the_half_undoes_its_tunnel() {
 fn the_interface_is_up_with_its_addresses_and_nothing_more() {
     in_namespace(async |state| {
         let mut half = half(&state);
-        let started = Instant::now();
         let tun = half.open_tun(&TunSpec { mtu: 9000, ..spec() }).await.unwrap();
-        let took = started.elapsed();
-        eprintln!("open_tun took {took:?}");
-        assert!(took < Duration::from_millis(500), "{took:?}");
         let link = json(&format!("ip -j -d addr show dev {}", tun.name));
         assert_eq!(tun.name, "hypertap0");
         assert_eq!(link[0]["ifindex"], tun.index);
@@ -70,6 +67,22 @@ fn the_interface_is_up_with_its_addresses_and_nothing_more() {
         assert_eq!((&addresses[0]["local"], &addresses[0]["prefixlen"]), (&"100.64.7.1".into(), &32.into()));
         let header = tun.queues.len();
         assert_eq!((header, tun.offload), (1, Offload::None));
+    });
+}
+
+#[test]
+fn opening_waits_for_nothing() {
+    in_namespace(async |state| {
+        let mut half = half(&state);
+        let mut quickest = Duration::MAX;
+        // A machine that is busy with more is slow now and then, a wait would be there each time.
+        for _ in 0..10 {
+            let started = Instant::now();
+            let _tun = half.open_tun(&spec()).await.unwrap();
+            quickest = quickest.min(started.elapsed());
+            half.close_tun().await.unwrap();
+        }
+        assert!(quickest < Duration::from_millis(500), "{quickest:?}");
     });
 }
 
@@ -128,10 +141,20 @@ fn a_taken_name_is_refused_even_where_it_could_be_attached_to() {
         run("ip link property add dev mine1 altname mine2");
         let before = dump();
         let mut half = half(&state);
-        for name in ["mine0", "mine1", "mine2", "lo"] {
+        // A child has a copy of every descriptor of ours until it executes its program.
+        let (done, is_done) = std::sync::mpsc::sync_channel::<()>(0);
+        let children = std::thread::spawn(move || {
+            while is_done.try_recv() == Err(TryRecvError::Empty) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        for name in ["mine0", "mine1", "mine2", "lo"].repeat(20) {
             let refused = half.open_tun(&named(name)).await.unwrap_err();
             assert_eq!(refused, MachineError::NameTaken(name.to_owned()));
+            assert!(!std::fs::read_to_string("/proc/thread-self/net/dev").unwrap().contains("hypertap"));
         }
+        drop(done);
+        children.join().unwrap();
         assert_eq!(dump(), before);
         assert_eq!(half.open_tun(&named("mine3")).await.unwrap().name, "mine3");
     });

@@ -88,17 +88,34 @@ fn read_ipv6(value: &Value) -> Option<Ipv6Addr> {
     is_host_address(address.into()).then_some(address)
 }
 
+/// A whole number, which some programs' JSON writes as 1500.0.
+fn read_whole(value: &Value) -> Option<u32> {
+    match value.as_u64() {
+        Some(number) => u32::try_from(number).ok(),
+        None => value.as_f64().filter(|number| number.fract() == 0.0).and_then(|number| {
+            // By way of text, since a cast would take what is out of range too.
+            format!("{number:.0}").parse().ok()
+        }),
+    }
+}
+
 fn read_name(value: &Value) -> Option<String> {
     let name = value.as_str()?;
     is_interface_name(name).then(|| name.to_owned())
 }
 
 /// Whether an interface may have `address`: for IPv4 all but this network, loopback, and from 224 on
-/// multicast, reserved and broadcast; for IPv6 all but unspecified, loopback and multicast (RFC 6890).
+/// multicast, reserved and broadcast; for IPv6 all but unspecified, loopback, multicast and IPv4's own
+/// addresses (`::ffff:a.b.c.d`), which mean IPv4 to every program (RFC 6890).
 pub fn is_host_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !matches!(address.octets()[0], 0 | 127 | 224..),
-        IpAddr::V6(address) => !address.is_unspecified() && !address.is_loopback() && !address.is_multicast(),
+        IpAddr::V6(address) => {
+            !address.is_unspecified()
+                && !address.is_loopback()
+                && !address.is_multicast()
+                && address.to_ipv4_mapped().is_none()
+        }
     }
 }
 
@@ -106,6 +123,10 @@ pub fn is_host_address(address: IpAddr) -> bool {
 pub fn mtu_range(has_ipv6: bool) -> RangeInclusive<u32> {
     (if has_ipv6 { MIN_MTU_IPV6 } else { MIN_MTU })..=MAX_MTU
 }
+
+/// What [`is_interface_name`] wants, in words.
+pub const INTERFACE_NAME: &str = "an interface name: 1 to 15 characters without '/', ':', '%' or blanks, and \
+                                  none of \".\", \"..\", \"all\" and \"default\"";
 
 /// Whether `name` may be an interface's, as it stands: 1 to 15 bytes of visible ASCII without `/` and
 /// `:`, which the kernel refuses (`dev_valid_name`), and without `%`, which it would expand. `.`, `..`,
@@ -134,23 +155,20 @@ impl StartFields {
         let ipv6 = optional(fields, "myIPv6Address", wanted, read_ipv6)?;
         let range = mtu_range(ipv6.is_some());
         let why = if ipv6.is_some() { ", for there is a myIPv6Address" } else { "" };
-        let wanted = format!("a number from {} to {}{why}", range.start(), range.end());
-        let mtu = optional(fields, "mtu", &wanted, |value| {
-            u32::try_from(value.as_u64()?).ok().filter(|mtu| range.contains(mtu))
-        })?;
-        let wanted = "an interface name: 1 to 15 characters without '/', ':', '%' or blanks, and none of \
-                      \".\", \"..\", \"all\" and \"default\"";
+        let wanted = format!("a whole number from {} to {}{why}", range.start(), range.end());
+        let mtu =
+            optional(fields, "mtu", &wanted, |value| read_whole(value).filter(|mtu| range.contains(mtu)))?;
         Ok(Self {
             ipv4,
             ipv6,
             mtu,
-            name: optional(fields, "name", wanted, read_name)?,
+            name: optional(fields, "name", INTERFACE_NAME, read_name)?,
             data_plane: optional(fields, "dataPlane", "\"udp\", \"unix\", \"stream\" or \"fd\"", |value| {
                 DataPlane::from_name(value.as_str()?)
             })?
             .unwrap_or_default(),
             receive_port: optional(fields, "receivePort", "a port from 1 to 65535", |value| {
-                u16::try_from(value.as_u64()?).ok().filter(|port| *port != 0)
+                u16::try_from(read_whole(value)?).ok().filter(|port| *port != 0)
             })?,
             offload: optional(fields, "offload", "true or false", Value::as_bool)?.unwrap_or(false),
             follow_default_route: optional(fields, "followDefaultRoute", "true or false", Value::as_bool)?
@@ -204,7 +222,10 @@ mod tests {
         let cases = [
             (r#""mtu":67"#, "mtu"),
             (r#""mtu":65508"#, "mtu"),
-            (r#""mtu":1500.5"#, "mtu"),
+            (r#""mtu":1500.5"#, "a whole number"),
+            (r#""mtu":1e300"#, "mtu"),
+            (r#""mtu":-1500.0"#, "mtu"),
+            (r#""mtu":4294968796.0"#, "mtu"),
             (r#""mtu":1279,"myIPv6Address":"fd00::1""#, "from 1280 to 65507, for there is a myIPv6Address"),
             (r#""name":"a/b""#, "name"),
             (r#""name":"h%d""#, "name"),
@@ -215,7 +236,9 @@ mod tests {
             (r#""dataPlane":"tcp""#, "dataPlane"),
             (r#""receivePort":0"#, "receivePort"),
             (r#""receivePort":65536"#, "receivePort"),
+            (r#""receivePort":1.5"#, "receivePort"),
             (r#""myIPv6Address":"::""#, "myIPv6Address"),
+            (r#""myIPv6Address":"::ffff:1.2.3.4""#, "myIPv6Address"),
             (r#""offload":1"#, "offload"),
         ];
         for (addition, named) in cases {
@@ -227,6 +250,13 @@ mod tests {
         let got = start(all).expect("all good");
         assert_eq!(got.mtu, Some(65507));
         assert_eq!((got.data_plane, got.receive_port, got.offload), (DataPlane::Fd, Some(9), true));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction_of_nothing() {
+        let got =
+            start(r#"{"myIPv4Address":"5.5.5.5","mtu":1500.0,"receivePort":9e3}"#).expect("whole numbers");
+        assert_eq!((got.mtu, got.receive_port), (Some(1500), Some(9000)));
     }
 
     #[test]

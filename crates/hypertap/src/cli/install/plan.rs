@@ -8,26 +8,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use super::files::{self, Root};
 use super::manifest::{InstalledFile, MANIFEST, Manifest, fingerprint};
+use super::parts::Part;
 use super::system;
 use crate::exit::{Exit, Failure};
-
-const SERVICE: &str = include_str!("../../../../../packaging/systemd/hypertap.service");
-const SOCKET: &str = include_str!("../../../../../packaging/systemd/hypertap.socket");
-const POLICY: &str = include_str!("../../../../../packaging/polkit/org.hypertap.helper.policy");
-
-/// A file to install.
-#[derive(Clone, Debug)]
-pub struct Part {
-    path: &'static str,
-    content: Vec<u8>,
-    mode: u32,
-    /// Whether it is an administrator's to edit, so that an edited one is kept.
-    editable: bool,
-}
 
 /// A change to the machine.
 #[derive(Clone, Debug)]
@@ -76,23 +63,6 @@ impl fmt::Display for Kept {
     }
 }
 
-/// The files of this version: the units, the polkit action and the running program itself.
-///
-/// # Errors
-/// When the program's own file cannot be read.
-pub fn parts() -> Result<Vec<Part>, Failure> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let binary = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
-    let text =
-        |path, text: &str| Part { path, content: text.as_bytes().to_vec(), mode: 0o644, editable: true };
-    Ok(vec![
-        text("etc/systemd/system/hypertap.service", SERVICE),
-        text("etc/systemd/system/hypertap.socket", SOCKET),
-        text("usr/share/polkit-1/actions/org.hypertap.helper.policy", POLICY),
-        Part { path: "usr/local/bin/hypertap", content: binary, mode: 0o755, editable: false },
-    ])
-}
-
 impl Plan {
     /// Plans to install `parts`, and the group if `with_group`.
     ///
@@ -103,7 +73,7 @@ impl Plan {
         let is_upgrade = earlier.is_some();
         let earlier = earlier.unwrap_or_default();
         let listed = |part: &Part| InstalledFile {
-            path: part.path.into(),
+            path: part.path.clone(),
             fingerprints: vec![fingerprint(&part.content)],
         };
         let mut after = Manifest {
@@ -116,8 +86,7 @@ impl Plan {
         }
         // A directory that two files need is made once; to make it again is no error.
         let own = root.missing_above(Path::new(MANIFEST));
-        let others: Vec<PathBuf> =
-            parts.iter().flat_map(|part| root.missing_above(Path::new(part.path))).collect();
+        let others: Vec<PathBuf> = parts.iter().flat_map(|part| root.missing_above(&part.path)).collect();
         for directory in own.iter().chain(&others) {
             if !after.directories.contains(directory) {
                 after.directories.push(directory.clone());
@@ -126,9 +95,9 @@ impl Plan {
         let (mut kept, mut writes, mut has_changes) = (Vec::new(), Vec::new(), false);
         for part in parts {
             if stays(root, &part, &earlier)? {
-                kept.push(Kept { path: root.path(part.path), is_dropped: false });
+                kept.push(Kept { path: root.path(&part.path), is_dropped: false });
             } else {
-                has_changes |= there(&root.path(part.path))?.as_ref() != Some(&part.content);
+                has_changes |= there(&root.path(&part.path))?.as_ref() != Some(&part.content);
                 writes.push(Step::Write(part));
             }
         }
@@ -148,11 +117,11 @@ impl Plan {
 
 /// Whether a file that is there stays, for somebody has edited it.
 fn stays(root: &Root, part: &Part, earlier: &Manifest) -> Result<bool, Failure> {
-    let path = root.path(part.path);
+    let path = root.path(&part.path);
     if fs::symlink_metadata(&path).is_err() {
         return Ok(false);
     }
-    let Some(listed) = earlier.file(Path::new(part.path)) else {
+    let Some(listed) = earlier.file(&part.path) else {
         let text = anyhow!("{} is there already and not ours; move it away and try again", path.display());
         return Err(Failure::new(Exit::Taken, text));
     };
@@ -208,7 +177,7 @@ impl Step {
         match self {
             Self::Directory(path) => files::make_directory(&root.path(path)),
             Self::Save(manifest) => manifest.save(root),
-            Self::Write(part) => files::write(&root.path(part.path), &part.content, part.mode),
+            Self::Write(part) => files::write(&root.path(&part.path), &part.content, part.mode),
             Self::Remove(path) => files::remove(&root.path(path)).map(drop),
             Self::Group => system::make_group(),
         }
@@ -216,7 +185,7 @@ impl Step {
 
     /// The file that it writes, if it does.
     pub fn written(&self, root: &Root) -> Option<PathBuf> {
-        if let Self::Write(part) = self { Some(root.path(part.path)) } else { None }
+        if let Self::Write(part) = self { Some(root.path(&part.path)) } else { None }
     }
 }
 
@@ -227,7 +196,8 @@ mod tests {
 
     /// The files of a version, one of them only there in the first.
     fn version(number: u8) -> Vec<Part> {
-        let part = |path, editable| Part { path, content: vec![number], mode: 0o644, editable };
+        let part =
+            |path: &str, editable| Part { path: path.into(), content: vec![number], mode: 0o644, editable };
         let mut parts = vec![part("etc/unit", true), part("usr/local/bin/program", false)];
         parts.extend((number == 1).then(|| part("etc/dropped/unit", true)));
         parts

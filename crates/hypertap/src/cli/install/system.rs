@@ -1,7 +1,8 @@
 //! What is asked of the machine's own programs: systemd's units, and the group.
 
+use std::io;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::anyhow;
 use hypertap_platform::peer::{Allowed, NoGroup};
@@ -18,16 +19,15 @@ pub fn has_systemd() -> bool {
 
 /// Asks systemd; what it refuses is said, and what was installed or removed is so all the same.
 pub fn systemctl(words: &[&str]) {
-    match Command::new("systemctl").args(words).status() {
-        Ok(status) if status.success() => {}
+    match ask("systemctl", words) {
+        Ok(answer) if answer.status.success() => {}
         outcome => tell_failure(&format!("systemctl {}", words.join(" ")), outcome),
     }
 }
 
 /// Whether systemd runs a unit.
 pub fn is_active(unit: &str) -> bool {
-    let asked = Command::new("systemctl").args(["is-active", "--quiet", unit]).status();
-    asked.is_ok_and(|status| status.success())
+    ask("systemctl", &["is-active", "--quiet", unit]).is_ok_and(|answer| answer.status.success())
 }
 
 /// Whether there is the group, in whatever database the machine has.
@@ -43,8 +43,8 @@ pub fn make_group() -> Result<(), Failure> {
     if has_group() {
         return Ok(());
     }
-    match Command::new("groupadd").args(["--system", GROUP]).status() {
-        Ok(status) if status.success() => Ok(()),
+    match ask("groupadd", &["--system", GROUP]) {
+        Ok(answer) if answer.status.success() => Ok(()),
         outcome => {
             let how = describe(outcome);
             let text =
@@ -60,8 +60,8 @@ pub fn remove_group(name: &str) -> bool {
     if !has_group() {
         return false;
     }
-    match Command::new("groupdel").arg(name).status() {
-        Ok(status) if status.success() => true,
+    match ask("groupdel", &[name]) {
+        Ok(answer) if answer.status.success() => true,
         outcome => {
             tell_failure(&format!("groupdel {name}"), outcome);
             false
@@ -69,13 +69,27 @@ pub fn remove_group(name: &str) -> bool {
     }
 }
 
-fn tell_failure(command: &str, outcome: std::io::Result<ExitStatus>) {
+/// Runs a program to its end. What it says is ours to tell: one that writes where nobody reads is killed.
+fn ask(program: &str, words: &[&str]) -> io::Result<Output> {
+    Command::new(program).args(words).stdin(Stdio::null()).output()
+}
+
+fn tell_failure(command: &str, outcome: io::Result<Output>) {
     tracing::warn!("`{command}` {}; run it by hand", describe(outcome));
 }
 
-fn describe(outcome: std::io::Result<ExitStatus>) -> String {
+fn describe(outcome: io::Result<Output>) -> String {
     match outcome {
-        Ok(status) => format!("ended with {status}"),
+        Ok(answer) => {
+            let said = String::from_utf8_lossy(&answer.stderr);
+            let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let status = answer.status;
+            if said.is_empty() {
+                format!("ended with {status}")
+            } else {
+                format!("ended with {status}, saying {:?}", said.join(" "))
+            }
+        }
         Err(error) => format!("cannot be run: {error}"),
     }
 }

@@ -120,6 +120,9 @@ impl Machine {
     fn note_resolver(&mut self, told: bool) -> Result<(), MachineError> {
         let open = self.open.as_mut().ok_or(MachineError::NoTun)?;
         open.page.entry.resolver = told;
-        self.journal.write(&mut open.page).map_err(|error| MachineError::of("keep the journal", error))
+        self.journal
+            .renew()
+            .and_then(|()| self.journal.write(&mut open.page))
+            .map_err(|error| MachineError::of("keep the journal", error))
     }
 }

@@ -1,0 +1,87 @@
+//! `--log` and `--log-format`, in the daemon and in the processes that it starts.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use hypertap_tests::daemon::binary;
+use hypertap_tests::machine::{output, run, scratch};
+use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::peer::OTHER;
+use hypertap_tests::{Setup, Value, eventually, in_namespaces, json};
+use nix::sys::signal::{Signal, kill};
+
+/// What is logged when the helper of a daemon with these options is killed.
+fn log_of_a_loss(options: &[&str]) -> String {
+    needs_root();
+    let daemon = Setup::new().args(&["--user=nobody", "--on-disconnect=stop"]).args(options).start();
+    let mut client = daemon.client();
+    client.start();
+    let lost = daemon.helper();
+    kill(lost, Signal::SIGKILL).expect("it runs");
+    client.expect_stopped("providerDisabled");
+    eventually("another helper is there", || daemon.helper() != lost);
+    daemon.log()
+}
+
+#[test]
+fn the_helper_logs_in_the_daemons_format() {
+    in_namespaces(|| {
+        let log = log_of_a_loss(&["--log-format=json"]);
+        for line in log.lines() {
+            assert!(
+                serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()),
+                "{line}\nin {log}"
+            );
+        }
+        assert!(log.contains("another undoes what it left"), "{log}");
+    });
+}
+
+#[test]
+fn the_helper_logs_no_more_than_the_daemon() {
+    in_namespaces(|| {
+        assert_eq!(log_of_a_loss(&["--log=error"]), "");
+        assert!(log_of_a_loss(&["--log=warn"]).contains("another undoes what it left"));
+    });
+}
+
+#[test]
+fn a_level_that_is_none_is_refused_wherever_it_stands() {
+    let mut command = Command::new(binary());
+    let refused = output(command.arg("status").env("HYPERTAP_LOG", "loud"));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("loud") && said.contains("error, warn, info, debug or trace"), "{said}");
+    let mut command = Command::new(binary());
+    let taken = output(command.arg("doctor").env("HYPERTAP_LOG", ""));
+    assert_ne!(taken.status.code(), Some(2), "a variable that is set to nothing says nothing");
+}
+
+/// A pkexec that notes what it is to run, and says that the person said no.
+const PKEXEC: &str = "#!/bin/sh\necho \"$@\" > \"$HYPERTAP_TEST_NOTE\"\nexit 127\n";
+
+#[test]
+fn a_helper_that_a_person_allows_logs_as_the_daemon_does() {
+    in_namespaces(|| {
+        needs_root();
+        let (script, note) = (scratch("pkexec"), scratch("note/words"));
+        fs::write(&script, PKEXEC).expect("ours");
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("ours");
+        fs::create_dir(scratch("note")).expect("ours");
+        fs::set_permissions(scratch("note"), Permissions::from_mode(0o777)).expect("ours");
+        let standard = Path::new("/usr/bin/pkexec");
+        if standard.exists() {
+            run("mount", &["--bind".as_ref(), script.as_os_str(), standard.as_os_str()]);
+        }
+        let path = format!("{}:/usr/bin:/bin", scratch("").display());
+        let setup = Setup::new().run_by(OTHER).env("PATH", path).env("HYPERTAP_TEST_NOTE", &note);
+        let daemon = setup.args(&["--log-format=json", "--log=warn"]).start();
+        let mut client = daemon.silent_client();
+        client.send(&json!({"cmd": "loadConfig"}));
+        eventually("pkexec was asked", || fs::read_to_string(&note).is_ok_and(|words| words.ends_with('\n')));
+        let words = fs::read_to_string(&note).expect("it is there");
+        assert!(words.trim_end().ends_with(" helper --log-format json --log warn"), "{words}");
+    });
+}
