@@ -16,6 +16,8 @@ use crate::queue::{PacketQueue, count_write, has_room, is_passing};
 
 /// The longest thing that the kernel hands over at once.
 const MAX_SEGMENT: usize = 65_536;
+/// What is a small packet to read, in bytes.
+const SMALL: usize = 512;
 /// Packets in a write at most: what [`coalesce`] joins at most, and the header.
 const MAX_PIECES: usize = 65;
 /// After so many refused joined writes without one that worked, no more are tried.
@@ -28,6 +30,8 @@ pub struct TunQueue {
     offload: Offload,
     mtu: usize,
     scratch: Box<[u8]>,
+    /// How long the last packet or segment was, as the next will likely be.
+    last: usize,
     head: Box<Head>,
     tcp: Joining,
     udp: Joining,
@@ -66,16 +70,40 @@ impl TunQueue {
             file,
             offload,
             mtu,
-            scratch: vec![0; if offload == Offload::None { 0 } else { MAX_SEGMENT }].into_boxed_slice(),
+            scratch: vec![0; if offload == Offload::None { 0 } else { VirtioHeader::LEN + MAX_SEGMENT }]
+                .into(),
+            last: 0,
             head: Box::default(),
             tcp: joining(offload != Offload::None),
             udp: joining(offload == Offload::TcpUdp),
         }
     }
 
-    /// Reads one packet or segment with its virtio-net header. A packet is read where it stays; of
-    /// a segment, what is longer than a packet goes to the scratch memory, from where it is cut.
+    /// Reads one packet or segment with its virtio-net header.
     fn recv_segment(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<()> {
+        self.last = if self.last < SMALL {
+            self.recv_in_one_piece(batch, tally)?
+        } else {
+            self.recv_in_place(batch, tally)?
+        };
+        Ok(())
+    }
+
+    /// Reads into the scratch memory, from where a packet is copied and a segment is cut: for a small packet
+    /// that costs less than to have the kernel put it in several pieces. Returns its length.
+    fn recv_in_one_piece(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<usize> {
+        let read = (&*self.file).read(&mut self.scratch)?;
+        let taken = match self.scratch[..read].split_first_chunk() {
+            Some((header, segment)) => split(&VirtioHeader::parse(header), segment, batch),
+            None => Err(DropCause::BadOffload),
+        };
+        tally.drop(DropCause::BadOffload, usize::from(taken.is_err()));
+        Ok(read.saturating_sub(VirtioHeader::LEN))
+    }
+
+    /// Reads a packet where it stays; of a segment, what is longer than a packet goes to the scratch memory,
+    /// from where it is cut. Returns its length.
+    fn recv_in_place(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<usize> {
         let mut header = [0; VirtioHeader::LEN];
         let room = batch.room();
         let inline = self.mtu.min(room.len());
@@ -98,7 +126,7 @@ impl TunQueue {
             Ok(true) => {}
             Ok(false) | Err(_) => tally.drop(DropCause::BadOffload, 1),
         }
-        Ok(())
+        Ok(len)
     }
 
     fn recv_packet(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<()> {
