@@ -1,16 +1,21 @@
 //! `--log` and `--log-format`, in the daemon and in the processes that it starts.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use hypertap_tests::daemon::binary;
 use hypertap_tests::machine::{output, run, scratch};
 use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::peer::OTHER;
 use hypertap_tests::{Setup, Value, eventually, in_namespaces, json};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 /// What is logged when the helper of a daemon with these options is killed.
 fn log_of_a_loss(options: &[&str]) -> String {
@@ -83,5 +88,65 @@ fn a_helper_that_a_person_allows_logs_as_the_daemon_does() {
         eventually("pkexec was asked", || fs::read_to_string(&note).is_ok_and(|words| words.ends_with('\n')));
         let words = fs::read_to_string(&note).expect("it is there");
         assert!(words.trim_end().ends_with(" helper --log-format json --log warn"), "{words}");
+    });
+}
+
+/// A pipe that takes one page, and is not read; and what is to start a daemon that logs into it.
+fn unread_pipe() -> (File, Command) {
+    let path = scratch("pipe");
+    // Of an earlier one.
+    let _ = fs::remove_file(&path);
+    mkfifo(&path, Mode::from_bits_truncate(0o600)).expect("ours");
+    let mut options = OpenOptions::new();
+    let pipe =
+        options.read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).expect("ours");
+    fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).expect("a page");
+    let mut wrapper = Command::new("sh");
+    wrapper.arg("-c").arg(format!("exec \"$@\" 2>{}", path.display())).arg("sh");
+    (pipe, wrapper)
+}
+
+/// Fills the pipe with what is no line of the daemon's.
+fn fill(pipe: &mut File) {
+    while pipe.write(b"\n").is_ok() {}
+}
+
+#[test]
+fn a_log_that_is_not_read_holds_up_neither_the_daemon_nor_its_end() {
+    in_namespaces(|| {
+        for user in [&[][..], &["--user=nobody"]] {
+            let (mut pipe, wrapper) = unread_pipe();
+            let setup = Setup::new().through(wrapper).args(&["--on-disconnect=stop"]);
+            let mut daemon = setup.args(user).start();
+            let mut client = daemon.client();
+            fill(&mut pipe);
+            // Each is logged.
+            for _ in 0..300 {
+                client.status();
+            }
+            let before = Instant::now();
+            daemon.signal(Signal::SIGTERM);
+            daemon.assert_ends_well();
+            assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+        }
+    });
+}
+
+#[test]
+fn a_log_that_is_read_again_says_how_much_was_lost() {
+    in_namespaces(|| {
+        let (mut pipe, wrapper) = unread_pipe();
+        let daemon = Setup::new().through(wrapper).args(&["--on-disconnect=stop"]).start();
+        let mut client = daemon.client();
+        fill(&mut pipe);
+        for _ in 0..15_000 {
+            client.status();
+        }
+        let mut log = Vec::new();
+        eventually("the log says so", || {
+            client.status();
+            let _ = pipe.read_to_end(&mut log);
+            String::from_utf8_lossy(&log).contains("log lines before this one were lost")
+        });
     });
 }

@@ -1,6 +1,7 @@
 //! What a tunnel is not started with: the exit code, and what the sentence has to say.
 
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use hypertap_tests::machine::scratch;
 use hypertap_tests::{Dump, Setup, in_namespaces};
@@ -72,5 +73,16 @@ fn a_daemon_that_does_not_answer_is_said_so_once() {
         for once in ["refused", &path] {
             assert_eq!(err.matches(once).count(), 1, "{err}");
         }
+    });
+}
+
+#[test]
+fn a_descriptor_that_was_announced_and_not_passed_is_named() {
+    in_namespaces(|| {
+        let mut wrapper = Command::new("sh");
+        wrapper.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&-", "sh"]);
+        let (code, log) = Setup::new().through(wrapper).run_to_end();
+        assert_eq!(code, Some(2), "{log}");
+        assert!(log.contains("LISTEN_FDS is 1, and descriptor 3"), "{log}");
     });
 }

@@ -1,6 +1,9 @@
 //! Logs: on standard error, for a person on a terminal or one JSON object a line.
 
+mod queue;
+
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
@@ -46,6 +49,8 @@ const CRATES: [&str; 4] = ["hypertap", "hypertap_platform", "hypertap_engine", "
 
 /// What of the command line is about logs, for the processes that this one starts.
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+/// How lines are written.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
 /// The arguments with which another process of this program logs as this one does.
 pub fn arguments() -> &'static [OsString] {
@@ -64,11 +69,10 @@ pub fn init(options: &LogOptions) -> anyhow::Result<()> {
         LogFormat::Human => "human",
     };
     ARGUMENTS.get_or_init(|| ["--log-format", format, "--log", &options.log].map(OsString::from).into());
+    FORMAT.get_or_init(|| options.log_format);
     // The subscriber itself would say with eprintln! that a line was lost, and so end the program.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| Unfailing(io::stderr()))
-        .log_internal_errors(false);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).log_internal_errors(false);
     match options.log_format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Human => log.with_target(false).with_ansi(has_colours(&io::stderr())).init(),
@@ -76,18 +80,31 @@ pub fn init(options: &LogOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A writer that loses what cannot be written: the log's reader may go, or its disk be full, and the
-/// tunnel stays.
-struct Unfailing<W>(W);
+/// From now on nothing waits for the log's reader. This starts a thread, so rights must be dropped before.
+pub fn go_on_in_background() {
+    queue::go_on_in_background(FORMAT.get().copied().unwrap_or(LogFormat::Human));
+}
 
-impl<W: Write> Write for Unfailing<W> {
+/// Says why the program ends, after all that was logged.
+pub fn complain(text: impl Display) {
+    queue::write(format!("{text}\n").as_bytes());
+}
+
+/// Waits for what was logged to be written, 200 ms at most. To be called at the end.
+pub fn flush() {
+    queue::flush();
+}
+
+/// A writer that never fails, for the tunnel does not depend on it. The subscriber writes a line at once.
+struct Lines;
+
+impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.write_all(bytes);
+        queue::write(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let _ = self.0.flush();
         Ok(())
     }
 }
@@ -135,13 +152,5 @@ mod tests {
             assert!(error.contains("use error, warn, info"), "{error}");
         }
         assert_eq!(filter("").as_deref(), Ok(DEFAULT));
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_lost_and_that_is_all() {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        drop(theirs);
-        let mut log = Unfailing(ours);
-        assert!(log.write_all(b"a line\n").is_ok() && log.flush().is_ok());
     }
 }

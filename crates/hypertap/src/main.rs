@@ -9,6 +9,7 @@ mod exit;
 mod log;
 mod output;
 mod plane;
+mod socket_file;
 mod tunnel;
 
 use std::process::ExitCode;
@@ -27,8 +28,14 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => error.exit(),
         Err(asked) => output::said(asked.print()),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+        Err(failure) => {
+            // As the log goes, lest a reader that does not read hold up the end.
+            log::complain(format_args!("hypertap: {}", failure.sentence()));
+            ExitCode::from(failure.exit as u8)
+        }
+    };
+    log::flush();
+    code
 }

@@ -25,7 +25,8 @@ pub struct Activated {
     pub udp: Option<UdpSocket>,
 }
 
-/// Takes the sockets that `LISTEN_FDS` announces, once; each is told by its kind.
+/// Takes the sockets that `LISTEN_FDS` announces, once; each is told by its kind. To be called before this
+/// process opens anything: what is announced and was not passed would be taken to be what it opened.
 ///
 /// # Errors
 /// When the variables are malformed, or a socket is of another kind, does not listen, or comes twice.

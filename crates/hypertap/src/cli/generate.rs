@@ -83,7 +83,8 @@ fn shown(command: &Command) -> Command {
 /// # Errors
 /// None that is known: they are made in memory.
 pub fn pages() -> anyhow::Result<Vec<Generated>> {
-    let mut command = Cli::command();
+    // `hypertap help` has no page: `man hypertap` is what it would say.
+    let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     let mut all = Vec::new();
     add_pages(&command, "hypertap", &mut all)?;
@@ -163,5 +164,20 @@ mod tests {
             assert_eq!(names.contains(&page), !command.is_hide_set(), "{page}");
         }
         assert!(names.contains(&"hypertap.1".to_owned()));
+    }
+
+    #[test]
+    fn a_page_names_no_other_that_there_is_not() {
+        let pages = pages().expect("in memory");
+        let mut seen = 0;
+        for text in pages.iter().map(text) {
+            for word in text.split_whitespace().filter(|word| word.starts_with("hypertap\\-")) {
+                let Some(name) = word.strip_suffix("(1)") else { continue };
+                let name = format!("{}.1", name.replace("\\-", "-"));
+                assert!(pages.iter().any(|page| page.name == name), "{name}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 5, "{seen}");
     }
 }

@@ -10,6 +10,7 @@ use hypertap_platform::rights::rights;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
+use crate::socket_file::{Identity, remove_if_same};
 use crate::tunnel::startup::{in_process, recover_as_far_as_possible, replacing};
 
 /// Do the jobs that need rights for another hypertap process
@@ -67,6 +68,8 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
     };
     // What none can do without is tried once before there is any, since each would fail at it.
     drop(in_process(&state_dir)?);
+    // What is there now is our daemon's; what is there at its end may be its successor's.
+    let sockets: Vec<_> = args.remove.iter().map(|path| Identity::of(path)).collect();
     let code = keep(socket, FINALS, |work| match work_until_told(work, args, &state_dir) {
         Ok(()) => 0,
         Err(failure) => {
@@ -74,9 +77,12 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
             failure.exit as u8
         }
     });
-    for path in &args.remove {
+    for (path, before) in args.remove.iter().zip(sockets) {
         // The daemon has removed what it could.
-        let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+        let _ = match before {
+            Some(_) => remove_if_same(path, before),
+            None => std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path)),
+        };
     }
     match code.context("cannot keep a helper")? {
         0 => Ok(()),

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
+use hypertap_platform::activation;
 use hypertap_platform::user::User;
 use hypertap_wire::command::{INTERFACE_NAME, MAX_MTU, MIN_MTU, is_interface_name};
 
 use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::tunnel::{self, startup::DATA_SOCKET};
 
 /// What the command plane says and does, shown below the options.
@@ -172,6 +174,9 @@ fn fits_a_socket(path: &Path) -> bool {
 /// # Errors
 /// Start-up problems, each with its exit code.
 pub fn run(args: &TunnelArgs) -> Result<(), Failure> {
+    // Before anything of ours is open: what is not there shall not be found to be one of those.
+    let activated = activation::take().context("sockets from the service manager");
+    let activated = activated.map_err(|error| Failure::new(Exit::Usage, error))?;
     check(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,7 +184,9 @@ pub fn run(args: &TunnelArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Other, error))?;
     let prepared = {
         let _inside = runtime.enter();
-        runtime.block_on(tunnel::startup::prepare(args))?
+        runtime.block_on(tunnel::startup::prepare(args, activated))?
     };
+    // Rights are dropped, so there may be threads.
+    log::go_on_in_background();
     runtime.block_on(tunnel::run(prepared))
 }

@@ -73,7 +73,7 @@ pub async fn run(prepared: Prepared) -> Result<(), Failure> {
         Some(control) => {
             let listener = control.listener.try_clone().and_then(UnixListener::from_std);
             doors.spawn(door.clone().accept_unix(listener.context("the control socket")?));
-            control.path.clone()
+            control.path().map(std::path::Path::to_owned)
         }
         None => None,
     };

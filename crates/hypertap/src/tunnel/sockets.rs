@@ -1,16 +1,15 @@
 //! The sockets a tunnel daemon listens on: made by us, or handed over by the service manager.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use hypertap_platform::activation::Activated;
 
 use crate::exit::{Exit, Failure};
+use crate::socket_file::{self, NotBound, SocketFile};
 
 /// The listening sockets, not blocking.
 #[derive(Debug)]
@@ -29,15 +28,13 @@ pub struct Control {
     /// The socket.
     pub listener: UnixListener,
     /// Its file, where we made it.
-    pub path: Option<PathBuf>,
+    pub file: Option<SocketFile>,
 }
 
-impl Drop for Control {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // After dropping rights it may not be ours to remove; the helper does it then.
-            let _ = fs::remove_file(path);
-        }
+impl Control {
+    /// Where its file is, where we made it.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(SocketFile::path)
     }
 }
 
@@ -81,7 +78,7 @@ impl Sockets {
             None => UdpSocket::bind(data).map_err(|e| refused("--data", &format!("UDP {data}"), e))?,
         };
         let control = match activated.unix {
-            Some(listener) => Some(Control { listener, path: None }),
+            Some(listener) => Some(Control { listener, file: None }),
             None => bind_control(control, command.local_addr().map_or(0, |address| address.port()))?,
         };
         let quiet = || -> io::Result<()> {
@@ -143,21 +140,38 @@ fn refused(option: &str, address: &str, error: io::Error) -> Failure {
 }
 
 fn bind_control(wanted: &ControlPath, port: u16) -> Result<Option<Control>, Failure> {
-    let path = match wanted {
+    let paths = match wanted {
         ControlPath::None => return Ok(None),
-        ControlPath::Exact(path) => path.clone(),
+        ControlPath::Exact(path) => vec![path.clone()],
         ControlPath::In(directory) => {
-            let first = directory.join("control.sock");
-            if is_live(&first) { directory.join(format!("control-{port}.sock")) } else { first }
+            vec![directory.join("control.sock"), directory.join(format!("control-{port}.sock"))]
         }
     };
-    let listener = bind_unix(&path)?;
-    Ok(Some(Control { listener, path: Some(path) }))
+    match socket_file::bind(&paths) {
+        Ok((listener, file)) => Ok(Some(Control { listener, file: Some(file) })),
+        Err(error) => Err(unix_refused(paths.last().map_or(Path::new(""), PathBuf::as_path), error)),
+    }
 }
 
-/// Whether somebody listens on a Unix socket.
-fn is_live(path: &Path) -> bool {
-    UnixStream::connect(path).is_ok()
+/// The sentence for a path that cannot be listened on.
+fn unix_refused(path: &Path, error: NotBound) -> Failure {
+    let path = path.display();
+    match error {
+        NotBound::Other | NotBound::Live => {
+            Failure::new(Exit::Taken, anyhow!("{path} {error}; choose another path with --control"))
+        }
+        NotBound::Io(error) => {
+            let (exit, remedy) = match error.kind() {
+                ErrorKind::PermissionDenied => (Exit::Right, ""),
+                ErrorKind::NotFound => {
+                    (Exit::Usage, "; make its folder, or choose another path with --control")
+                }
+                _ => (Exit::Other, ""),
+            };
+            let context = format!("cannot listen on {path}{remedy}");
+            Failure::new(exit, anyhow::Error::from(error).context(context))
+        }
+    }
 }
 
 /// Whether a file's name is one that [`ControlPath::In`] gives.
@@ -168,63 +182,12 @@ pub fn is_control_socket(name: &str) -> bool {
     })
 }
 
-/// Removes a Unix socket that nobody listens on.
-pub fn remove_if_dead(path: &Path) -> io::Result<()> {
-    let named = || fs::symlink_metadata(path).map(|file| (file.file_type().is_socket(), file.ino()));
-    let (is_socket, before) = named()?;
-    // Who does not get round to listening is there all the same: nobody waits for him.
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    let Err(error) = socket.connect(&socket2::SockAddr::unix(path)?) else { return Ok(()) };
-    // Another instance may have put its own there meanwhile.
-    if is_socket && error.kind() == ErrorKind::ConnectionRefused && named()?.1 == before {
-        fs::remove_file(path)?;
-    }
-    Ok(())
-}
-
-/// Binds a Unix stream socket that everybody may connect to (who may speak is asked of the kernel
-/// at each connection). A stale socket file is replaced; a live one or another kind of file is not.
-///
-/// # Errors
-/// [`Exit::Taken`] naming the path and what to do.
-pub fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-            let why = match (is_socket, is_socket && is_live(path)) {
-                (false, _) => "is there already and is no socket",
-                (true, true) => "is in use by another program",
-                (true, false) => {
-                    fs::remove_file(path).map_err(|e| unix_refused(path, e))?;
-                    let listener = UnixListener::bind(path).map_err(|e| unix_refused(path, e))?;
-                    return finish_unix(path, listener);
-                }
-            };
-            let text = anyhow!("{} {why}; choose another path with --control", path.display());
-            return Err(Failure::new(Exit::Taken, text));
-        }
-        bound => bound.map_err(|e| unix_refused(path, e))?,
-    };
-    finish_unix(path, listener)
-}
-
-fn finish_unix(path: &Path, listener: UnixListener) -> Result<UnixListener, Failure> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(|e| unix_refused(path, e))?;
-    Ok(listener)
-}
-
-fn unix_refused(path: &Path, error: io::Error) -> Failure {
-    let exit = if error.kind() == ErrorKind::PermissionDenied { Exit::Right } else { Exit::Other };
-    Failure::new(exit, anyhow::Error::from(error).context(format!("cannot listen on {}", path.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_a_socket_of_ours_that_nobody_listens_on_is_removed() {
+    fn the_names_of_our_sockets_are_told_from_others() {
         for (name, is_ours) in [
             ("control.sock", true),
             ("control-6500.sock", true),
@@ -236,15 +199,5 @@ mod tests {
         ] {
             assert_eq!(is_control_socket(name), is_ours, "{name}");
         }
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = |name| folder.path().join(name);
-        let live = UnixListener::bind(path("live")).expect("ours");
-        drop(UnixListener::bind(path("dead")).expect("ours"));
-        fs::write(path("file"), "").expect("ours");
-        for (name, stays) in [("live", true), ("dead", false), ("file", true)] {
-            remove_if_dead(&path(name)).expect("it can be asked");
-            assert_eq!(path(name).exists(), stays, "{name}");
-        }
-        drop(live);
     }
 }

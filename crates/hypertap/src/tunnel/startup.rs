@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use hypertap_platform::activation::Activated;
 use hypertap_platform::helper::{self, Via};
 use hypertap_platform::peer::{Allowed, starting_user};
 use hypertap_platform::user::{User, drop_to};
-use hypertap_platform::{MachineError, Privileged, Recovered, activation};
+use hypertap_platform::{MachineError, Privileged, Recovered};
 
 use super::replacing::Replacing;
-use super::sockets::{ControlPath, Sockets, check_data, is_control_socket, remove_if_dead};
+use super::sockets::{ControlPath, Sockets, check_data, is_control_socket};
 use crate::cli::tunnel::{OnDisconnect, TunnelArgs};
 use crate::exit::{Exit, Failure};
 use crate::log;
+use crate::socket_file::remove_if_dead;
 
 /// The data socket's file in the instance's directory.
 pub const DATA_SOCKET: &str = "data.sock";
@@ -84,20 +86,21 @@ pub struct Prepared {
     pub dropped: bool,
 }
 
-/// Prepares a daemon.
+/// Prepares a daemon, on the sockets that a service manager opened where there are any.
 ///
 /// # Errors
 /// Each start-up problem, as one sentence with its exit code.
-pub async fn prepare(args: &TunnelArgs) -> Result<Prepared, Failure> {
+pub async fn prepare(args: &TunnelArgs, activated: Activated) -> Result<Prepared, Failure> {
     check_data(args.data, args.receive_port)?;
     let mut settings = settings(args)?;
     let user = match &args.user {
         None => None,
         Some(name) => Some(User::by_name(name).map_err(|error| Failure::new(Exit::Usage, error))?),
     };
-    let activated = activation::take().context("sockets from the service manager").map_err(usage)?;
     let has_rights = hypertap_platform::rights::rights().net_admin;
     if has_rights {
+        // One that cannot be used is refused before anything in it is touched.
+        drop(in_process(&settings.state_dir)?);
         recover_as_far_as_possible(&settings.state_dir).await;
     } else {
         sweep_instances(&settings.state_dir);
@@ -232,7 +235,7 @@ fn make_instance_dir(directory: &Path, user: Option<&User>) -> Result<(), Failur
 async fn split(settings: &Settings, sockets: &Sockets, user: &User) -> Result<Box<dyn Privileged>, Failure> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut leftovers = vec![settings.instance_dir.join(DATA_SOCKET), settings.instance_dir.clone()];
-    leftovers.extend(sockets.control.as_ref().and_then(|control| control.path.clone()));
+    leftovers.extend(sockets.control.as_ref().and_then(|control| control.path()).map(Path::to_owned));
     let mut more = log::arguments().to_vec();
     if settings.replace {
         more.push("--replace".into());

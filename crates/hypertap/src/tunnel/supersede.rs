@@ -7,7 +7,7 @@ use hypertap_platform::process::effective_uid;
 use hypertap_wire::command::Request;
 use hypertap_wire::event::{Refusal, StopReason};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
@@ -62,11 +62,14 @@ async fn ask_all(paths: Vec<PathBuf>, name: &str) {
     }
 }
 
+/// How much an instance may say before it answers, in bytes.
+const MAX_ANSWER: u64 = 1 << 20;
+
 /// Asks one instance, and says whether it let go.
 async fn ask(path: &Path, question: &str) -> std::io::Result<bool> {
     let mut stream = UnixStream::connect(path).await?;
     stream.write_all(question.as_bytes()).await?;
-    let mut lines = BufReader::new(stream).lines();
+    let mut lines = BufReader::new(stream.take(MAX_ANSWER)).lines();
     while let Some(line) = lines.next_line().await? {
         let value: Value = serde_json::from_str(&line)?;
         if let Some(ok) = value.get("ok") {
@@ -114,6 +117,25 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_talks_without_answering_is_not_listened_to_for_ever() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("talker");
+        let talker = UnixListener::bind(&path).expect("ours");
+        let talk = async {
+            let (mut stream, _) = talker.accept().await.expect("it asks");
+            let mut said = 0;
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {
+                said += 4096;
+            }
+            said
+        };
+        let (answer, said) = tokio::join!(ask(&path, "question\n"), talk);
+        assert!(answer.is_err(), "{answer:?}");
+        // What was read, and what the sockets hold.
+        assert!(said < 4 << 20, "{said} bytes");
+    }
 
     #[tokio::test]
     async fn instances_that_do_not_answer_keep_nobody_from_one_that_does_nor_from_going_on() {

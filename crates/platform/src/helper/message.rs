@@ -99,7 +99,9 @@ impl Job {
             {
                 Err(refused(format!("change more than {MAX_ROUTES} routes at once"), libc::E2BIG))
             }
-            // Who owns a socket decides who may connect, so nobody may have sockets made in another's name.
+            // Who owns a socket decides who may connect, so an ordinary user has none made in another's name.
+            // A daemon that root started (`--user` too, whose peer is root still) has them made for those that
+            // it lets in, and is believed who they are.
             Self::ServeBypass { uid, .. } if peer != 0 && *uid != peer => {
                 Err(MachineError::NotPermitted { doing: format!("make sockets in the name of uid {uid}") })
             }

@@ -1,0 +1,215 @@
+//! Files of Unix sockets that we listen on: made, found dead, removed, and never another's.
+//!
+//! A socket file says nothing of its owner: nobody listens on one that was left behind, and nobody does yet
+//! on one between bind(2) and listen(2). So whoever makes or judges one holds the lock of its folder.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// How long another may hold a folder's lock before we go on without.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The file of a socket that we listen on; dropping this removes it, unless another's is there by then.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: Option<Identity>,
+}
+
+impl SocketFile {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // After dropping rights it may not be ours to remove; the helper does it then.
+        let _ = remove_if_same(&self.path, self.identity);
+    }
+}
+
+/// What tells a socket's file from a later one at the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    /// When it was made: an inode's number may be used again. Nothing else changes this of a socket.
+    made: (i64, i64),
+}
+
+impl Identity {
+    /// That of the socket at a path, if one is there.
+    pub fn of(path: &Path) -> Option<Self> {
+        let file = fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
+        Some(Self { device: file.dev(), inode: file.ino(), made: (file.mtime(), file.mtime_nsec()) })
+    }
+}
+
+/// Removes a socket's file if it is still the one that it was.
+///
+/// # Errors
+/// Of unlink(2).
+pub fn remove_if_same(path: &Path, before: Option<Identity>) -> io::Result<()> {
+    let _alone = lock(path);
+    if before.is_some() && Identity::of(path) == before { fs::remove_file(path) } else { Ok(()) }
+}
+
+/// Removes a socket's file if nobody listens on it.
+///
+/// # Errors
+/// Of connect(2) and unlink(2).
+pub fn remove_if_dead(path: &Path) -> io::Result<()> {
+    let _alone = lock(path);
+    if is_dead(path)? { fs::remove_file(path) } else { Ok(()) }
+}
+
+/// Why a path cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBound {
+    /// Something else is there.
+    #[error("is there already and is no socket")]
+    Other,
+    /// Another listens there.
+    #[error("is in use by another program")]
+    Live,
+    /// What the machine says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Listens on the first of `paths` that nobody listens on, with a file that everybody may connect to. A
+/// stale socket's file is replaced.
+///
+/// # Errors
+/// [`NotBound`] about the last of them.
+pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), NotBound> {
+    let mut refused = NotBound::Io(ErrorKind::NotFound.into());
+    for path in paths {
+        let _alone = lock(path);
+        match bind_alone(path) {
+            Ok(listener) => {
+                return Ok((listener, SocketFile { path: path.clone(), identity: Identity::of(path) }));
+            }
+            Err(error @ NotBound::Live) => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
+}
+
+fn bind_alone(path: &Path) -> Result<UnixListener, NotBound> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => return Err(NotBound::Other),
+        Ok(_) if is_dead(path)? => fs::remove_file(path)?,
+        Ok(_) => return Err(NotBound::Live),
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// Whether a socket's file is there that nobody has open.
+fn is_dead(path: &Path) -> io::Result<bool> {
+    if Identity::of(path).is_none() {
+        return Ok(false);
+    }
+    // Who does not get round to accepting is there all the same: nobody waits for him.
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let connected = socket.connect(&socket2::SockAddr::unix(path)?);
+    Ok(connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+}
+
+/// The lock of the folder that a path is in, unless somebody holds it for longer than any of us does.
+fn lock(path: &Path) -> Option<Flock<File>> {
+    let mut folder = File::open(path.parent()?).ok()?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err(_) if Instant::now() > end => return None,
+            Err((back, _)) => folder = back,
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(paths: &[PathBuf]) -> (UnixListener, SocketFile) {
+        bind(paths).expect("nobody is there")
+    }
+
+    #[test]
+    fn the_file_goes_with_its_owner_but_not_once_it_is_anothers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("control.sock");
+        let (listener, file) = listen(std::slice::from_ref(&path));
+        drop(listener);
+        // Nobody listens any more, and another starts before the file is removed.
+        let (_successor, theirs) = listen(std::slice::from_ref(&path));
+        drop(file);
+        assert!(path.exists(), "the successor's file was removed");
+        drop(theirs);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_first_path_that_is_free_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["control.sock", "control-5500.sock"].map(|name| folder.path().join(name));
+        let (_first, file) = listen(&paths);
+        assert_eq!(file.path(), paths[0]);
+        let (_second, other) = listen(&paths);
+        assert_eq!(other.path(), paths[1]);
+        assert!(matches!(bind(&paths), Err(NotBound::Live)));
+        fs::write(folder.path().join("file"), "").expect("ours");
+        assert!(matches!(bind(&[folder.path().join("file")]), Err(NotBound::Other)));
+    }
+
+    #[test]
+    fn many_that_start_at_once_each_get_a_path_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for round in 0..50 {
+            let paths = |number: usize| {
+                [format!("{round}.sock"), format!("{round}-{number}.sock")]
+                    .map(|name| folder.path().join(name))
+            };
+            drop(UnixListener::bind(&paths(0)[0]).expect("one that was left"));
+            let got: Vec<_> = thread::scope(|scope| {
+                let starting: Vec<_> =
+                    (0..4).map(|number| scope.spawn(move || listen(&paths(number)))).collect();
+                starting.into_iter().map(|one| one.join().expect("it starts")).collect()
+            });
+            let first = got.iter().filter(|(_, file)| file.path() == paths(0)[0]).count();
+            assert_eq!(first, 1, "round {round}");
+            assert!(got.iter().all(|(_, file)| file.path().exists()));
+        }
+    }
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_on_is_dead() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name| folder.path().join(name);
+        let live = UnixListener::bind(path("live")).expect("ours");
+        drop(UnixListener::bind(path("dead")).expect("ours"));
+        fs::write(path("file"), "").expect("ours");
+        for (name, stays) in [("live", true), ("dead", false), ("file", true)] {
+            remove_if_dead(&path(name)).expect("it can be asked");
+            assert_eq!(path(name).exists(), stays, "{name}");
+        }
+        drop(live);
+    }
+}
