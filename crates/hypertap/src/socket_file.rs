@@ -9,12 +9,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// How long another may hold a folder's lock before we go on without.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long another may hold a folder's lock before we go on without: everybody who can read the folder may,
+/// and for ever.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The file of a socket that we listen on; dropping this removes it, unless another's is there by then.
 #[derive(Debug)]
@@ -42,15 +43,15 @@ impl Drop for SocketFile {
 pub struct Identity {
     device: u64,
     inode: u64,
-    /// When it was made: an inode's number may be used again. Nothing else changes this of a socket.
-    made: (i64, i64),
+    /// When it was made, where the file system knows: an inode's number may be used again.
+    made: Option<SystemTime>,
 }
 
 impl Identity {
     /// That of the socket at a path, if one is there.
     pub fn of(path: &Path) -> Option<Self> {
         let file = fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
-        Some(Self { device: file.dev(), inode: file.ino(), made: (file.mtime(), file.mtime_nsec()) })
+        Some(Self { device: file.dev(), inode: file.ino(), made: file.created().ok() })
     }
 }
 
@@ -63,13 +64,14 @@ pub fn remove_if_same(path: &Path, before: Option<Identity>) -> io::Result<()> {
     if before.is_some() && Identity::of(path) == before { fs::remove_file(path) } else { Ok(()) }
 }
 
-/// Removes a socket's file if nobody listens on it.
-///
-/// # Errors
-/// Of connect(2) and unlink(2).
-pub fn remove_if_dead(path: &Path) -> io::Result<()> {
-    let _alone = lock(path);
-    if is_dead(path)? { fs::remove_file(path) } else { Ok(()) }
+/// Removes those of a folder's sockets that nobody listens on, as far as they are ours to remove.
+pub fn remove_dead(paths: &[PathBuf]) {
+    let _alone = paths.first().and_then(|path| lock(path));
+    for path in paths {
+        if is_dead(path).unwrap_or(false) {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// Why a path cannot be listened on.
@@ -90,17 +92,17 @@ pub enum NotBound {
 /// stale socket's file is replaced.
 ///
 /// # Errors
-/// [`NotBound`] about the last of them.
-pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), NotBound> {
-    let mut refused = NotBound::Io(ErrorKind::NotFound.into());
+/// Which of them cannot be had, and why: the last, where others listen on all.
+pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), (PathBuf, NotBound)> {
+    let mut refused = (PathBuf::new(), NotBound::Io(ErrorKind::NotFound.into()));
     for path in paths {
         let _alone = lock(path);
         match bind_alone(path) {
             Ok(listener) => {
                 return Ok((listener, SocketFile { path: path.clone(), identity: Identity::of(path) }));
             }
-            Err(error @ NotBound::Live) => refused = error,
-            Err(error) => return Err(error),
+            Err(error @ NotBound::Live) => refused = (path.clone(), error),
+            Err(error) => return Err((path.clone(), error)),
         }
     }
     Err(refused)
@@ -132,7 +134,8 @@ fn is_dead(path: &Path) -> io::Result<bool> {
 
 /// The lock of the folder that a path is in, unless somebody holds it for longer than any of us does.
 fn lock(path: &Path) -> Option<Flock<File>> {
-    let mut folder = File::open(path.parent()?).ok()?;
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let mut folder = File::open(folder).ok()?;
     let end = Instant::now() + PATIENCE;
     loop {
         match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
@@ -167,6 +170,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_touch_is_the_same_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("control.sock");
+        let (_listener, file) = listen(std::slice::from_ref(&path));
+        let touched = std::process::Command::new("touch").arg(&path).status().expect("it is there");
+        assert!(touched.success());
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn the_first_path_that_is_free_is_taken() {
         let folder = tempfile::tempdir().expect("a folder");
         let paths = ["control.sock", "control-5500.sock"].map(|name| folder.path().join(name));
@@ -174,9 +188,14 @@ mod tests {
         assert_eq!(file.path(), paths[0]);
         let (_second, other) = listen(&paths);
         assert_eq!(other.path(), paths[1]);
-        assert!(matches!(bind(&paths), Err(NotBound::Live)));
-        fs::write(folder.path().join("file"), "").expect("ours");
-        assert!(matches!(bind(&[folder.path().join("file")]), Err(NotBound::Other)));
+        assert!(matches!(bind(&paths), Err((path, NotBound::Live)) if path == paths[1]));
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("ours");
+        let refused = bind(&[file.clone(), paths[1].clone()]);
+        assert!(
+            matches!(refused, Err((path, NotBound::Other)) if path == file),
+            "the one that is in the way is named"
+        );
     }
 
     #[test]
@@ -206,8 +225,8 @@ mod tests {
         let live = UnixListener::bind(path("live")).expect("ours");
         drop(UnixListener::bind(path("dead")).expect("ours"));
         fs::write(path("file"), "").expect("ours");
+        remove_dead(&["live", "dead", "file"].map(path));
         for (name, stays) in [("live", true), ("dead", false), ("file", true)] {
-            remove_if_dead(&path(name)).expect("it can be asked");
             assert_eq!(path(name).exists(), stays, "{name}");
         }
         drop(live);

@@ -149,7 +149,7 @@ fn bind_control(wanted: &ControlPath, port: u16) -> Result<Option<Control>, Fail
     };
     match socket_file::bind(&paths) {
         Ok((listener, file)) => Ok(Some(Control { listener, file: Some(file) })),
-        Err(error) => Err(unix_refused(paths.last().map_or(Path::new(""), PathBuf::as_path), error)),
+        Err((path, error)) => Err(unix_refused(&path, error)),
     }
 }
 

@@ -19,7 +19,7 @@ use super::sockets::{ControlPath, Sockets, check_data, is_control_socket};
 use crate::cli::tunnel::{OnDisconnect, TunnelArgs};
 use crate::exit::{Exit, Failure};
 use crate::log;
-use crate::socket_file::remove_if_dead;
+use crate::socket_file::remove_dead;
 
 /// The data socket's file in the instance's directory.
 pub const DATA_SOCKET: &str = "data.sock";
@@ -202,6 +202,7 @@ pub async fn recover_as_far_as_possible(state_dir: &Path) {
 
 /// Removes the directories and sockets of instances that a SIGKILL ended. What is not ours to remove stays.
 fn sweep_instances(state_dir: &Path) {
+    let mut sockets = Vec::new();
     for entry in fs::read_dir(state_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
@@ -210,9 +211,10 @@ fn sweep_instances(state_dir: &Path) {
                 let _ = remove_instance(&entry.path());
             }
         } else if is_control_socket(name) {
-            let _ = remove_if_dead(&entry.path());
+            sockets.push(entry.path());
         }
     }
+    remove_dead(&sockets);
 }
 
 /// Removes an instance's directory with what an instance puts there.
