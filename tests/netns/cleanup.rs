@@ -36,6 +36,15 @@ fn full(client: &mut Client) {
     assert_eq!(device_towards("10.9.0.1").as_deref(), Some("hypertap0"));
 }
 
+/// A daemon that has dropped its rights, with a tunnel that changes everything on a furnished machine.
+fn full_as_nobody() -> (Uplink, Dump, Daemon, Client) {
+    let (uplink, before) = furnished();
+    let daemon = Setup::new().args(&["--user", "nobody"]).start();
+    let mut client = daemon.client();
+    full(&mut client);
+    (uplink, before, daemon, client)
+}
+
 /// Entries of the journal, sockets and folders of instances that are left.
 fn left_in_state_folder() -> Vec<String> {
     let names = |folder: &str| {
@@ -418,10 +427,7 @@ fn limit_descriptors(process: Pid, limit: u32) {
 fn with_user_a_keeper_that_can_start_no_other_helper_undoes_what_the_lost_one_did() {
     in_namespaces(|| {
         needs_root();
-        let (_uplink, before) = furnished();
-        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
-        let mut client = daemon.client();
-        full(&mut client);
+        let (_uplink, before, mut daemon, mut client) = full_as_nobody();
         let (keeper, helper) = (daemon.keeper(), daemon.helper());
         limit_descriptors(keeper, 4);
         kill(helper, Signal::SIGKILL).expect("it runs");
@@ -456,10 +462,7 @@ fn pin_page() -> String {
 fn with_user_what_cannot_be_removed_of_a_lost_helper_costs_no_right() {
     in_namespaces(|| {
         needs_root();
-        let (_uplink, before) = furnished();
-        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
-        let mut client = daemon.client();
-        full(&mut client);
+        let (_uplink, before, mut daemon, mut client) = full_as_nobody();
         let page = pin_page();
         kill(daemon.helper(), Signal::SIGKILL).expect("it runs");
         client.expect_stopped("providerDisabled");
@@ -555,10 +558,7 @@ fn with_user_the_end_of_the_keeper_is_the_end_of_the_right_and_leaves_nothing() 
 fn with_user_what_is_left_when_all_are_killed_is_removed_by_the_next() {
     in_namespaces(|| {
         needs_root();
-        let (_uplink, before) = furnished();
-        let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
-        let mut client = daemon.client();
-        full(&mut client);
+        let (_uplink, before, mut daemon, _client) = full_as_nobody();
         let (keeper, helper) = (daemon.keeper(), daemon.helper());
         for process in [keeper, helper] {
             kill(process, Signal::SIGSTOP).expect("it runs");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use hypertap_platform::MachineError;
 use hypertap_platform::helper::HelperStart;
 
-use crate::output::complain;
+use crate::log;
 
 /// Exit codes, the same for every command. A bad command line is 2 as well; clap says so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +69,10 @@ impl Failure {
         Self { exit, error: error.into() }
     }
 
-    /// Prints the sentence and yields the code.
+    /// Prints the sentence, as the log goes, lest a reader that does not read hold up the end, and yields the
+    /// code.
     pub fn report(&self) -> ExitCode {
-        complain(format_args!("hypertap: {}", self.sentence()));
+        log::complain(format_args!("hypertap: {}", self.sentence()));
         ExitCode::from(self.exit as u8)
     }
 

@@ -30,11 +30,7 @@ fn main() -> ExitCode {
     };
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // As the log goes, lest a reader that does not read hold up the end.
-            log::complain(format_args!("hypertap: {}", failure.sentence()));
-            ExitCode::from(failure.exit as u8)
-        }
+        Err(failure) => failure.report(),
     };
     log::flush();
     code

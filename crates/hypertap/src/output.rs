@@ -1,4 +1,4 @@
-//! What commands print: results on standard output, complaints on standard error.
+//! What commands print on standard output. What they complain of goes the way of the log ([`crate::log`]).
 //!
 //! To print never interrupts work that is half done. A reader that has gone, as in `hypertap doctor |
 //! head -1`, has read what it wanted to, so nothing is said of it. Whatever else keeps a result from being
@@ -70,12 +70,6 @@ pub fn said(printed: io::Result<()>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Says something on standard error. Where that cannot be written to nobody can be told so.
-pub fn complain(text: impl Display) {
-    // At once, lest lines of several processes mix.
-    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Whether a stream is to be coloured: a person's terminal, unless he asked for none (no-color.org).
