@@ -124,6 +124,7 @@ fn java_version(text: &str) -> Option<u32> {
 
 fn apt_get() -> std::process::Command {
     let mut apt_get = command("apt-get");
+    apt_get.args(["-o", "Acquire::Retries=10"]);
     apt_get.env("DEBIAN_FRONTEND", "noninteractive");
     apt_get
 }

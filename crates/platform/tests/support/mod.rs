@@ -20,11 +20,8 @@ pub fn unpacked(package: &str, variable: &str) -> PathBuf {
         return root.into();
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
-    std::fs::create_dir_all(&folder).unwrap();
-    // Tests of several programs may want it at once, so it is locked, and there whole or not at all.
-    let script = "[ -e root ] || { rm -rf *.deb unpacking && apt-get download $0 \
-                  && dpkg -x $0_*.deb unpacking && mv unpacking root; }";
-    run(Command::new("flock").args(["lock", "sh", "-c", script, package]).current_dir(&folder));
+    let script = include_str!("../../../../tests/src/debian.sh");
+    run(Command::new("sh").args(["-c", script, "debian.sh"]).arg(&folder).arg(package));
     folder.join("root")
 }
 
