@@ -38,7 +38,7 @@ pub struct GuestName {
 
 impl GuestName {
     /// The name in a Unix address; nothing when the socket has none, or one that is too long.
-    pub(crate) fn new(name: &[u8]) -> Option<Self> {
+    pub fn new(name: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_NAME];
         let len = u8::try_from(name.len()).ok().filter(|len| *len > 0)?;
         bytes.get_mut(..name.len())?.copy_from_slice(name);
