@@ -13,6 +13,7 @@ mod command;
 mod door;
 mod event;
 mod guest;
+mod incoming;
 mod lan;
 mod modem;
 mod outbox;

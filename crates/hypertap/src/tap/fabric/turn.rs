@@ -3,7 +3,7 @@
 use std::array;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use hypertap_wire::batch::Batch;
 use hypertap_wire::ethernet::MacAddress;
 use hypertap_wire::frames::{FrameReader, Framing, MAX_HEADER};
 use hypertap_wire::packet::Tally;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::door::{Door, Register};
+use super::incoming::{read_modem, read_stream, set_nonblocking};
 use super::lan::{Lan, PORTS};
 use super::modem::{MAX_MESSAGE, ModemLine};
 use super::outbox::Outbox;
@@ -359,75 +359,4 @@ impl Thread {
             cut: self.doors.iter().map(|door| door.socket().cut()).sum(),
         }
     }
-}
-
-/// Reads once from a stream. Returns why the client has ended, if it has.
-fn read(mut file: &File, reader: &mut FrameReader) -> Option<ClientEnd> {
-    match file.read(reader.room()) {
-        Ok(0) => Some(ClientEnd::Closed),
-        Ok(len) => {
-            let error = reader.advance(len).err()?;
-            Some(ClientEnd::Io(io::Error::new(ErrorKind::InvalidData, error)))
-        }
-        Err(error) => end_of(error),
-    }
-}
-
-/// Reads once from a stream and forwards what is whole. Returns why the client has ended, if it has.
-fn read_stream(lan: &mut Lan, from: PortId, file: &File, reader: &mut FrameReader) -> Option<ClientEnd> {
-    if let Some(end) = read(file, reader) {
-        return Some(end);
-    }
-    loop {
-        // Not known before a first frame, which then goes the longer way.
-        let known = reader.framing();
-        match reader.next_batch() {
-            Ok(Some(batch)) => lan.forward(from, batch, known.map_or(0, Framing::header_len)),
-            Ok(None) => return None,
-            Err(error) => return Some(ClientEnd::Broke(error)),
-        }
-        if known.is_none()
-            && let Some(framing) = reader.framing()
-        {
-            lan.decide(from.slot(), framing);
-        }
-    }
-}
-
-/// Reads once from a modem client and takes the messages that are whole. Returns why it has ended, if it has.
-fn read_modem(lan: &mut Lan, slot: usize, file: &File, reader: &mut FrameReader) -> Option<ClientEnd> {
-    if let Some(end) = read(file, reader) {
-        return Some(end);
-    }
-    loop {
-        match reader.next_batch() {
-            Ok(Some(messages)) => {
-                if let Some((line, counters, now)) = lan.modem_mut(slot) {
-                    counters.receive(messages.len() as u64, messages.bytes());
-                    line.receive(messages, now, counters);
-                    lan.modems.push(slot);
-                }
-            }
-            Ok(None) => return None,
-            Err(error) => return Some(ClientEnd::Broke(error)),
-        }
-    }
-}
-
-/// What a failed read says of the client.
-fn end_of(error: io::Error) -> Option<ClientEnd> {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::Interrupted => None,
-        // It went with something unread, or at once after it had come.
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => {
-            Some(ClientEnd::Closed)
-        }
-        _ => Some(ClientEnd::Io(error)),
-    }
-}
-
-fn set_nonblocking(file: &File) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
-    fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    Ok(())
 }
