@@ -36,11 +36,12 @@ Exit codes:
 
 /// A network interface for any program, over ordinary sockets.
 ///
-/// A program connects to a socket, sends a line of JSON, and has a TUN interface: it reads and
-/// writes raw IP packets without rights of its own and without native code.
+/// A program connects to a socket and reads and writes packets or frames, without rights of its own
+/// and without native code. `tunnel` gives it a TUN interface (raw IP packets, asked for by a line of
+/// JSON), `tap` an Ethernet interface (frames), `shim` runs one that wants to open /dev/net/tun itself.
 ///
 /// Try it: `hypertap demo`. See what this machine allows: `hypertap doctor`. Run it for real:
-/// `sudo hypertap tunnel`.
+/// `sudo hypertap tunnel`, `sudo hypertap tap --listen=/tmp/lan`.
 #[derive(Debug, Parser)]
 #[command(name = "hypertap", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
