@@ -4,13 +4,15 @@
 //! other end of that line ([`crate::ppp`]) and, once the guest has its address, a station of the LAN
 //! that answers ARP for it, puts its packets into Ethernet frames and its frames' packets on the line.
 //! The LAN sees one more station, the guest a link to the host side, which is its gateway. Packets of any
-//! source but the guest's address are dropped.
+//! source but the guest's address are dropped. Packets that are longer than the guest takes go to it in fragments;
+//! of one that must stay whole the sender is told what would go (RFC 1191).
 
 mod drops;
 mod neighbours;
 mod station;
 #[cfg(test)]
 mod tests;
+mod unreachable;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -106,7 +108,10 @@ impl Modem {
         let cause = match self.server.send_packet(packet) {
             Ok(()) => return,
             Err(NotSent::NoLink) => ModemDrop::NoLink,
-            Err(NotSent::TooLong) => ModemDrop::TooLong,
+            Err(NotSent::TooLong { most }) => {
+                self.station.tell_too_long(frame, packet, most, &mut self.drops);
+                ModemDrop::TooLong
+            }
             Err(NotSent::Full) => ModemDrop::GuestFull,
         };
         self.drops.count(cause, 1);

@@ -9,6 +9,7 @@
 mod automaton;
 #[cfg(test)]
 pub(crate) mod caller;
+mod fragments;
 mod ipcp;
 mod lcp;
 mod line;
@@ -85,8 +86,11 @@ pub enum Received<'a> {
 pub enum NotSent {
     /// The link is not up, or not yet.
     NoLink,
-    /// It is longer than the guest takes.
-    TooLong,
+    /// It is longer than the guest takes, and may not be fragmented.
+    TooLong {
+        /// The longest that the guest takes, in bytes.
+        most: u16,
+    },
     /// Too many wait already.
     Full,
 }
@@ -151,7 +155,7 @@ impl PppServer {
         Received::Control
     }
 
-    /// Queues an IPv4 packet for the guest.
+    /// Queues a whole IPv4 packet for the guest, in fragments where it is longer than the guest takes (RFC 791).
     pub fn send_packet(&mut self, packet: &[u8]) -> Result<(), NotSent> {
         if self.is_open() { self.line.send_packet(packet) } else { Err(NotSent::NoLink) }
     }

@@ -30,8 +30,8 @@
 //! frame comes back, for ever. Copies are recognised by what they are: the keyed hash of each flooded frame
 //! is remembered with the port that first sent it, until it has not come again for 500 ms.
 //!
-//! - The same frame *by another port* is an echo. It never moves a station, so the table stays right while
-//!   there is a loop. Each port may send eight echoes at once and eight a second; further ones are dropped,
+//! - The same frame *by another port* is an echo. It moves no station, so the table stays right while
+//!   there is a loop; except back to the port from which the frame's first sender took it. Each port may send eight echoes at once and eight a second; further ones are dropped,
 //!   which ends the storm: each drop ends one of the frames that go round. (A loop that takes longer than
 //!   125 ms a turn keeps a few going; that is no storm.)
 //! - The same frame *by the same port* is a repetition. Past a hundred at once and 200 a second they are
@@ -43,9 +43,12 @@
 //! sends first, everybody gets from him, and when the victim sends it too that is an echo. If the victim's
 //! port sends more than eight echoes a second, those beyond are dropped: equal beacons many times a second
 //! are thinned. A single ARP request or DHCP discovery passes whatever others send, and so does every frame
-//! that nobody could foretell. And since an echo moves no station, the forged source holds the victim's
-//! address until the victim's next frame that is no echo; but whoever may send with any source can hold an
-//! address anyhow, by sending more often than its owner.
+//! that nobody could foretell. Where the forged frame took the victim's address, the victim's own takes it back,
+//! and the answer goes to the victim. It does not where the forger had the address already, by another forged
+//! frame or since the victim was never heard: then he has it until the victim's next frame that is no echo.
+//! But whoever may send with any source can hold an address anyhow, by sending more often than its owner.
+//! The price: while a loop goes through the port that a station has just left, what comes back moves the station
+//! to that port until its next frame.
 //!
 //! The memory holds 1,024 frames a port, oldest out first, so a port can only make its own be forgotten; a
 //! loop that this hides is still held by the limit of flooding. The seed of the hashes is secret.
@@ -218,22 +221,28 @@ impl Switch {
         let target = if destination.is_group() { None } else { self.table.port_of(now, destination) };
         let known = self.table.hear(now, source, from);
         if known == Source::Pinned {
-            let verdict = self.echoes.handle_frame(now, from, &mut self.ports, frame, false);
+            let verdict = self.echoes.handle_frame(now, from, &mut self.ports, frame, false, None);
             return Err(if verdict == Verdict::Drop { DropCause::Loop } else { DropCause::HostAddress });
         }
         let floods = target.is_none();
         if floods && port.flooding.as_ref().is_some_and(|limit| limit.is_spent(now)) {
             return Err(DropCause::Storm);
         }
-        let verdict = if floods || known == Source::Elsewhere {
-            self.echoes.handle_frame(now, from, &mut self.ports, frame, floods)
+        let elsewhere = match known {
+            Source::Elsewhere(port) => Some(port),
+            _ => None,
+        };
+        let verdict = if floods || elsewhere.is_some() {
+            self.echoes.handle_frame(now, from, &mut self.ports, frame, floods, elsewhere)
         } else {
             Verdict::New
         };
         match verdict {
             Verdict::Drop => return Err(DropCause::Loop),
-            Verdict::New if known != Source::Here => self.table.learn(now, &mut self.ports, source, from),
-            Verdict::New | Verdict::Echo => {}
+            Verdict::New | Verdict::Return if known != Source::Here => {
+                self.table.learn(now, &mut self.ports, source, from)
+            }
+            Verdict::New | Verdict::Return | Verdict::Echo => {}
         }
         match target {
             Some(to) if to == from => Err(DropCause::SamePort),

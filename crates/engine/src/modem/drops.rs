@@ -30,13 +30,34 @@ pub enum ModemDrop {
     NotForGuest,
     /// For the guest: it has no link.
     NoLink,
-    /// For the guest: longer than it takes.
+    /// For the guest: longer than it takes, and must stay whole. Its sender is told.
     TooLong,
     /// For the guest: too much waits for it already.
     GuestFull,
 }
 
 impl ModemDrop {
+    /// A name for counters, in `camelCase`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DamagedFrame => "damagedFrame",
+            Self::OverlongFrame => "overlongFrame",
+            Self::MalformedFrame => "malformedFrame",
+            Self::OutOfPhase => "outOfPhase",
+            Self::BadPacket => "badPacket",
+            Self::ForeignSource => "foreignSource",
+            Self::NoDestination => "noDestination",
+            Self::Unresolved => "unresolved",
+            Self::TooManyUnresolved => "tooManyUnresolved",
+            Self::LanFull => "lanFull",
+            Self::OtherProtocol => "otherProtocol",
+            Self::NotForGuest => "notForGuest",
+            Self::NoLink => "noLink",
+            Self::TooLong => "tooLong",
+            Self::GuestFull => "guestFull",
+        }
+    }
+
     /// Every cause, in the order of its number.
     pub const ALL: [Self; 15] = [
         Self::DamagedFrame,

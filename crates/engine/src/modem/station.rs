@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 
 use super::drops::{ModemDrop, ModemDrops};
 use super::neighbours::{Neighbours, Resolution};
+use super::unreachable::fragmentation_needed;
 
 /// How many frames may wait for the LAN.
 const FRAMES: usize = 64;
@@ -81,6 +82,18 @@ impl Station {
             _ => Err(ModemDrop::OtherProtocol),
         };
         found.map_err(|cause| drops.count(cause, 1)).ok()
+    }
+
+    /// Tells who sent `frame` that the packet in it is longer than `most` bytes, which is what the guest takes.
+    pub(super) fn tell_too_long(&mut self, frame: &[u8], packet: &[u8], most: u16, drops: &mut ModemDrops) {
+        let is_for_us = ethernet::destination(frame) == Some(self.mac)
+            && packet.get(16..20) == Some(&self.address.addr().octets());
+        if is_for_us
+            && let Some(mac) = ethernet::source(frame).filter(|mac| !mac.is_multicast() && !mac.is_zero())
+            && let Some(message) = fragmentation_needed(packet, self.address.addr(), most)
+        {
+            self.send(mac, &message, drops);
+        }
     }
 
     /// The next frame to the LAN.

@@ -32,6 +32,16 @@ fn packet(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// The same that may not be fragmented.
+fn whole_only(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    packet[6] = 0x40;
+    packet[10..12].fill(0);
+    let checksum = Sum::ZERO.add(&packet[..20]).checksum();
+    packet[10..12].copy_from_slice(&checksum);
+    packet
+}
+
 fn frame(destination: MacAddress, source: MacAddress, ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
     [&destination.0, &source.0, &ethertype.0.to_be_bytes()[..], payload].concat()
 }
@@ -219,6 +229,41 @@ fn a_packet_of_nothing_but_escapes_goes_in_two_messages() {
 }
 
 #[test]
+fn a_packet_longer_than_the_guest_takes_comes_in_fragments() {
+    let mut lan = Lan::acquainted();
+    lan.receive(&frame(GUEST_MAC, HOST_MAC, EtherType::IPV4, &packet(HOST, GUEST, &[7; 4000])));
+    let lengths: Vec<_> = lan.caller.packets.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [1500, 1500, 20 + 4000 - 2 * 1480]);
+    assert!(lan.dropped().is_empty() && lan.frames().is_empty());
+}
+
+#[test]
+fn the_sender_of_one_that_must_stay_whole_is_told_the_longest_that_goes() {
+    let mut lan = Lan::acquainted();
+    let sent = whole_only(&packet(FAR, GUEST, &[7; 1481]));
+    lan.receive(&frame(GUEST_MAC, HOST_MAC, EtherType::IPV4, &sent));
+    let told = lan.frames().pop().expect("an answer");
+    assert_eq!((ethernet::destination(&told), ethernet::source(&told)), (Some(HOST_MAC), Some(GUEST_MAC)));
+    let (_, message) = ethernet::payload(&told).expect("a frame");
+    assert_eq!((&message[12..16], &message[16..20]), (&GUEST.octets()[..], &FAR.octets()[..]));
+    assert_eq!((&message[20..22], &message[26..28]), (&[3, 4][..], &1500_u16.to_be_bytes()[..]));
+    assert!(lan.caller.packets.is_empty());
+    assert_eq!(lan.dropped(), [(ModemDrop::TooLong, 1)]);
+}
+
+#[test]
+fn nobody_is_told_of_a_long_packet_that_was_for_all_or_came_from_nobody() {
+    let mut lan = Lan::acquainted();
+    let sent = whole_only(&packet(HOST, GUEST, &[7; 1481]));
+    let to_all = whole_only(&packet(HOST, Ipv4Addr::BROADCAST, &[7; 1481]));
+    lan.receive(&frame(MacAddress::BROADCAST, HOST_MAC, EtherType::IPV4, &sent));
+    lan.receive(&frame(GUEST_MAC, HOST_MAC, EtherType::IPV4, &to_all));
+    lan.receive(&frame(GUEST_MAC, MacAddress::BROADCAST, EtherType::IPV4, &sent));
+    assert_eq!(lan.dropped(), [(ModemDrop::TooLong, 3)]);
+    assert!(lan.frames().is_empty());
+}
+
+#[test]
 fn what_the_guest_may_not_send_is_dropped_and_counted() {
     let mut lan = Lan::acquainted();
     let mut wrong_checksum = packet(GUEST, HOST, b"x");
@@ -259,7 +304,10 @@ fn what_is_not_the_guests_is_dropped_and_counted() {
         (frame(GUEST_MAC, HOST_MAC, EtherType::VLAN, &tag), ModemDrop::OtherProtocol),
         (GUEST_MAC.0.to_vec(), ModemDrop::OtherProtocol),
         (vec![], ModemDrop::NotForGuest),
-        (frame(GUEST_MAC, HOST_MAC, EtherType::IPV4, &packet(HOST, GUEST, &[0; 1481])), ModemDrop::TooLong),
+        (
+            frame(GUEST_MAC, HOST_MAC, EtherType::IPV4, &whole_only(&packet(HOST, GUEST, &[0; 1481]))),
+            ModemDrop::TooLong,
+        ),
     ];
     for (frame, cause) in cases {
         let before = lan.modem.drops().of(cause);

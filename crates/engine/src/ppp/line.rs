@@ -7,9 +7,10 @@ use hypertap_wire::ppp::control::{ControlPacket, HEADER};
 use hypertap_wire::ppp::{self, Protocol};
 
 use super::NotSent;
+use super::fragments::fragments;
 use super::lcp::GuestLink;
 
-/// How many frames may wait before a packet is dropped.
+/// How many frames may wait before a packet is dropped; one packet's fragments may be beyond.
 const PACKETS: usize = 64;
 
 /// How many more may wait when they are answers and requests of control protocols.
@@ -43,15 +44,20 @@ impl Line {
         self.push(protocol, &ControlPacket { data, ..packet }.to_bytes(), accm);
     }
 
-    /// Queues an IPv4 packet.
+    /// Queues an IPv4 packet, or all of its fragments: where there is room for one there is for all.
     pub(super) fn send_packet(&mut self, packet: &[u8]) -> Result<(), NotSent> {
-        if packet.len() > usize::from(self.guest.mru) {
-            return Err(NotSent::TooLong);
-        }
         if self.frames.len() >= PACKETS {
             return Err(NotSent::Full);
         }
-        self.push(Protocol::IPV4, packet, self.guest.accm);
+        let most = self.guest.mru;
+        if packet.len() <= usize::from(most) {
+            self.push(Protocol::IPV4, packet, self.guest.accm);
+            return Ok(());
+        }
+        let fragments = fragments(packet, usize::from(most)).ok_or(NotSent::TooLong { most })?;
+        for fragment in fragments {
+            self.push(Protocol::IPV4, &fragment, self.guest.accm);
+        }
         Ok(())
     }
 

@@ -153,12 +153,26 @@ fn no_packet_passes_before_the_guest_has_its_address() {
 }
 
 #[test]
-fn a_packet_longer_than_the_guest_takes_is_not_sent() {
+fn a_packet_longer_than_the_guest_takes_is_not_sent_if_it_must_stay_whole() {
     let mut call = Call::new(None);
     call.caller.lcp.wishes[0] = (1, 576_u16.to_be_bytes().to_vec());
     call.run(1);
     assert_eq!(call.server.send_packet(&[0x45; 576]), Ok(()));
-    assert_eq!(call.server.send_packet(&[0x45; 577]), Err(NotSent::TooLong));
+    assert_eq!(call.server.send_packet(&[0x45; 577]), Err(NotSent::TooLong { most: 576 }));
+}
+
+#[test]
+fn another_goes_in_fragments_for_all_of_which_there_is_room_or_none() {
+    let mut call = Call::new(None);
+    call.caller.lcp.wishes[0] = (1, 68_u16.to_be_bytes().to_vec());
+    call.run(1);
+    let mut packet = vec![0; 60_020];
+    packet[0] = 0x45;
+    assert_eq!(call.server.send_packet(&packet), Ok(()));
+    assert_eq!(call.server.send_packet(&packet), Err(NotSent::Full));
+    call.exchange();
+    assert_eq!(call.caller.packets.len(), 60_000 / 48);
+    assert!(call.caller.packets.iter().all(|packet| packet.len() == 68));
 }
 
 #[test]

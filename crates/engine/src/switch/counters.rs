@@ -38,15 +38,15 @@ impl DropCause {
         Self::Loop,
     ];
 
-    /// A name for counters and logs, in `snake_case`.
+    /// A name for counters and logs, in `camelCase`.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoSuchPort => "no_such_port",
-            Self::TooShort => "too_short",
-            Self::BadSource => "bad_source",
-            Self::HostAddress => "host_address",
+            Self::NoSuchPort => "noSuchPort",
+            Self::TooShort => "tooShort",
+            Self::BadSource => "badSource",
+            Self::HostAddress => "hostAddress",
             Self::Reserved => "reserved",
-            Self::SamePort => "same_port",
+            Self::SamePort => "samePort",
             Self::Storm => "storm",
             Self::Loop => "loop",
         }

@@ -44,6 +44,8 @@ pub(super) enum Verdict {
     New,
     /// It was flooded lately, from another port; it says nothing about where its source is.
     Echo,
+    /// The same, but its first copy took its source away from the port that this one came by.
+    Return,
     /// A copy too many.
     Drop,
 }
@@ -60,6 +62,8 @@ struct Flooded {
     port: PortId,
     first_at: Duration,
     last_at: Duration,
+    /// Where its source was before a copy by `port` moved it.
+    taken_from: Option<PortId>,
     repetitions: RateLimit,
 }
 
@@ -81,7 +85,8 @@ impl Echoes {
         Self { keys, frames: HashMap::with_hasher(keys), looping: None }
     }
 
-    /// Judges a frame, and remembers it if it is to be flooded.
+    /// Judges a frame, and remembers it if it is to be flooded. `elsewhere` is where its source is, if that is another
+    /// port.
     pub(super) fn handle_frame(
         &mut self,
         now: Duration,
@@ -89,20 +94,24 @@ impl Echoes {
         ports: &mut Ports,
         frame: &[u8],
         floods: bool,
+        elsewhere: Option<PortId>,
     ) -> Verdict {
         let hash = self.keys.hash_frame(frame);
         let Some(port) = ports.get_mut(from) else { return Verdict::Drop };
         let known = self.frames.get_mut(&hash).filter(|flooded| flooded.is_recent(now));
         let Some(flooded) = known else {
             if floods {
-                self.remember(now, from, port, hash);
+                self.remember(now, from, port, hash, elsewhere);
             }
             return Verdict::New;
         };
         flooded.last_at = now;
         let first = flooded.port;
         let (limit, verdict) = if first == from {
+            flooded.taken_from = elsewhere.or(flooded.taken_from);
             (&mut flooded.repetitions, Verdict::New)
+        } else if flooded.taken_from == Some(from) {
+            (&mut port.echoes, Verdict::Return)
         } else {
             (&mut port.echoes, Verdict::Echo)
         };
@@ -131,7 +140,14 @@ impl Echoes {
         self.frames.len()
     }
 
-    fn remember(&mut self, now: Duration, from: PortId, port: &mut Port, hash: u64) {
+    fn remember(
+        &mut self,
+        now: Duration,
+        from: PortId,
+        port: &mut Port,
+        hash: u64,
+        taken_from: Option<PortId>,
+    ) {
         while let Some(oldest) = port.remembered.front().copied() {
             let recent = self.frames.get(&oldest.hash).is_some_and(|flooded| {
                 flooded.is_recent(now) && flooded.port == from && flooded.first_at == oldest.first_at
@@ -145,7 +161,8 @@ impl Echoes {
         port.remembered.push_back(Remembered { hash, first_at: now });
         let per_second = REPETITIONS * 1000 / u32::try_from(WINDOW.as_millis()).unwrap_or(u32::MAX);
         let repetitions = RateLimit::new(per_second, REPETITIONS);
-        self.frames.insert(hash, Flooded { port: from, first_at: now, last_at: now, repetitions });
+        let flooded = Flooded { port: from, first_at: now, last_at: now, taken_from, repetitions };
+        self.frames.insert(hash, flooded);
     }
 
     /// Forgets a frame, unless it has been remembered anew since.

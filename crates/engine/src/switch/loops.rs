@@ -253,6 +253,23 @@ fn a_forger_cannot_suppress_what_his_victim_asks_for() {
 }
 
 #[test]
+fn a_station_has_its_address_back_by_the_frame_that_a_forger_took_it_with() {
+    let mut network = Network::new(3);
+    let (forger, victim) = (1, 2);
+    let request = frame(GROUP, station(2), 0);
+    network.send(START, victim, frame(GROUP, station(2), 1));
+    for second in 1..60 {
+        for third in 0..3 {
+            network.send(START + millis(1000 * second + 333 * third), forger, request.clone());
+        }
+        let asked = START + millis(1000 * second + 700);
+        network.send(asked, victim, request.clone());
+        network.run(asked + millis(1));
+        assert_eq!(network.port_of(asked, station(2)), Some(victim), "in second {second}");
+    }
+}
+
+#[test]
 fn a_forger_cannot_stop_his_victims_port() {
     let mut network = Network::new(3);
     let (forger, victim) = (1, 2);

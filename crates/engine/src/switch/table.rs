@@ -17,8 +17,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Source {
     /// It is at the port the frame came by, and was refreshed.
     Here,
-    /// It is at another port.
-    Elsewhere,
+    /// It is at this other port.
+    Elsewhere(PortId),
     /// It is at another port, and stays there.
     Pinned,
     /// Nothing.
@@ -69,7 +69,7 @@ impl Table {
                 Source::Here
             }
             Some(entry) if entry.pinned => Source::Pinned,
-            Some(_) => Source::Elsewhere,
+            Some(entry) => Source::Elsewhere(entry.port),
             None => Source::Unknown,
         }
     }
