@@ -16,15 +16,27 @@ to=${DESTDIR:-}
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 major=${version%%.*}
 
-files="$prefix/include/hypertap.h $libdir/libhypertap.a $libdir/libhypertap.so.$version
-$libdir/libhypertap.so.$major $libdir/libhypertap.so $libdir/pkgconfig/hypertap.pc"
+# Removes the shared libraries of all versions with this ABI, but for one named so.
+remove_all_but() {
+    for file in "$to$libdir/libhypertap.so.$major."*; do
+        [ "$file" = "$1" ] || rm -f "$file"
+    done
+}
+
+# What is there for everybody is found, or missed, once the loader's cache knows it.
+tell_loader() {
+    if [ -z "$to" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then
+        ldconfig
+    fi
+}
 
 case ${1:-install} in
 install) ;;
 uninstall)
-    for file in $files; do
-        rm -f "$to$file"
-    done
+    remove_all_but ""
+    rm -f "$to$libdir/libhypertap.so.$major" "$to$libdir/libhypertap.so" "$to$libdir/libhypertap.a"
+    rm -f "$to$prefix/include/hypertap.h" "$to$libdir/pkgconfig/hypertap.pc"
+    tell_loader
     exit
     ;;
 *)
@@ -38,16 +50,17 @@ if [ -z "${BUILT:-}" ]; then
     BUILT=${CARGO_TARGET_DIR:-$root/target}/release
 fi
 
+# It is for everybody, whatever else is made with this shell.
+umask 022
 mkdir -p "$to$prefix/include" "$to$libdir/pkgconfig"
 install -m 644 "$root/crates/capi/include/hypertap.h" "$to$prefix/include/"
 install -m 644 "$BUILT/libhypertap.a" "$to$libdir/"
 install -m 755 "$BUILT/libhypertap.so" "$to$libdir/libhypertap.so.$version"
+remove_all_but "$to$libdir/libhypertap.so.$version"
 ln -sf "libhypertap.so.$version" "$to$libdir/libhypertap.so.$major"
 ln -sf "libhypertap.so.$major" "$to$libdir/libhypertap.so"
-sed "s|@PREFIX@|$prefix|; s|@LIBDIR@|$libdir|; s|@VERSION@|$version|" "$root/packaging/c/hypertap.pc.in" \
-    >"$to$libdir/pkgconfig/hypertap.pc"
-
-# What is installed for everybody is found once the loader's cache knows it.
-if [ -z "$to" ] && [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then
-    ldconfig
-fi
+pc=$to$libdir/pkgconfig/hypertap.pc
+# One that is there keeps its mode.
+rm -f "$pc"
+sed "s|@PREFIX@|$prefix|; s|@LIBDIR@|$libdir|; s|@VERSION@|$version|" "$root/packaging/c/hypertap.pc.in" >"$pc"
+tell_loader

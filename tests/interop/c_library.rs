@@ -53,9 +53,20 @@ impl Installed {
     }
 
     fn script(&self, word: &str) {
-        let mut script = Command::new(SCRIPT);
+        self.script_for(word, PREFIX);
+    }
+
+    /// Runs it as one whose files are for nobody else.
+    fn script_for(&self, word: &str, prefix: &str) {
+        let mut script = Command::new("sh");
+        script.args(["-c", "umask 077; exec \"$0\" \"$1\"", SCRIPT, word]);
         script.env_remove("LIBDIR").env("DESTDIR", self.folder.path());
-        run(script.arg(word).env("PREFIX", PREFIX).env("BUILT", built()));
+        run(script.env("PREFIX", prefix).env("BUILT", built()));
+    }
+
+    /// What find prints of the prefix with these words.
+    fn find(&self, words: &[&str]) -> String {
+        run(Command::new("find").arg(self.folder.path().join("opt")).args(words))
     }
 
     /// What pkg-config says.
@@ -126,8 +137,34 @@ fn what_is_installed_is_removed_again_and_has_its_name_and_number() {
     assert!(said.contains("SONAME               libhypertap.so.0"), "{said}");
     assert_eq!(installed.flags(&["--modversion"]), [env!("CARGO_PKG_VERSION")]);
     installed.script("uninstall");
-    let left = run(Command::new("find").arg(installed.prefix()).args(["-not", "-type", "d"]));
-    assert_eq!(left, "");
+    assert_eq!(installed.find(&["-not", "-type", "d"]), "");
+}
+
+#[test]
+fn it_may_be_installed_below_a_folder_with_a_blank() {
+    let installed = Installed::new();
+    installed.script("uninstall");
+    installed.script_for("install", "/opt/two words");
+    assert!(installed.folder.path().join("opt/two words/lib/libhypertap.so").is_file());
+    installed.script_for("uninstall", "/opt/two words");
+    assert_eq!(installed.find(&["-not", "-type", "d"]), "");
+}
+
+#[test]
+fn an_upgrade_replaces_the_library_of_the_version_before() {
+    let installed = Installed::new();
+    let before = installed.prefix().join("lib/libhypertap.so.0.0.9");
+    fs::write(&before, "the version before").expect("it is ours");
+    installed.script("install");
+    assert!(!before.exists());
+    assert!(installed.prefix().join("lib/libhypertap.so").is_file());
+}
+
+#[test]
+fn everybody_may_read_what_was_installed() {
+    let installed = Installed::new();
+    assert_eq!(installed.find(&["-not", "-type", "l", "-not", "-perm", "-004"]), "");
+    assert_eq!(installed.find(&["-type", "d", "-not", "-perm", "-005"]), "");
 }
 
 #[test]

@@ -78,15 +78,21 @@ fn built(name: &str) -> PathBuf {
     file
 }
 
-/// The example in C, compiled once a test.
+/// The example in C.
 #[track_caller]
 fn c_example() -> PathBuf {
-    let program = scratch("arp_answer");
+    compiled("arp_answer", &repository("crates/capi/examples/arp_answer.c"))
+}
+
+/// A program in C with the library, compiled once a test.
+#[track_caller]
+fn compiled(name: &str, source: &Path) -> PathBuf {
+    let program = scratch(name);
     if !program.exists() {
         let words = ["-Wall", "-Wextra", "-Werror", "-std=c99", "-o"].map(Into::into);
         let files = [
             program.clone().into_os_string(),
-            repository("crates/capi/examples/arp_answer.c").into_os_string(),
+            source.as_os_str().to_owned(),
             "-I".into(),
             repository("crates/capi/include").into_os_string(),
             built("libhypertap.a").into_os_string(),
@@ -250,6 +256,56 @@ fn an_interface_that_cannot_be_made_is_told_in_the_programs_words() {
             let wanted = "cannot make the interface: an interface named lo exists already; choose another";
             assert_fails(form, form.opening(&["--name", "lo"]), wanted);
             assert_fails(form, form.opening(&["--program", "/nowhere/hypertap"]), "install hypertap");
+        }
+    });
+}
+
+/// Opens an interface of this MTU, name, MAC and IPv4 address, `-` where nothing is said, and prints the number.
+const OPEN: &str = "
+#include <hypertap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *text(const char *word)
+{
+    return strcmp(word, \"-\") ? word : NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct hypertap_tap_options options;
+    struct hypertap_tap *tap;
+    if (argc != 5)
+        return 1;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.mtu = (unsigned int)atoi(argv[1]);
+    options.name = text(argv[2]);
+    options.mac = text(argv[3]);
+    options.ipv4 = text(argv[4]);
+    printf(\"%d\\n\", hypertap_tap_open(&tap, &options, NULL, 0));
+    hypertap_tap_close(tap);
+    return 0;
+}
+";
+
+#[test]
+fn c_is_told_by_number_why_an_interface_cannot_be_made() {
+    in_namespaces_within(LONG, || {
+        let source = scratch("open.c");
+        fs::write(&source, OPEN).expect("the folder is ours");
+        let program = compiled("open", &source);
+        for (words, code) in [
+            (["5", "-", "-", "-"], "-1\n"),
+            (["0", "a b/c", "-", "-"], "-1\n"),
+            (["0", "-", "01:00:00:00:00:01", "-"], "-1\n"),
+            (["0", "-", "-", "10.0.0.1/99"], "-1\n"),
+            (["0", "lo", "-", "-"], "-13\n"),
+            (["9000", "lan0", "02:00:00:00:00:01", "10.0.0.1/24"], "0\n"),
+        ] {
+            let ran = output(Command::new(&program).args(words).env("PATH", path()));
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), code, "{words:?}");
         }
     });
 }

@@ -10,11 +10,14 @@ import tempfile
 import threading
 import time
 import unittest
+import warnings
 from typing import Any, List
 
 import hypertap.aio
 from hypertap import ProtocolError, TapClosed, TapInterface, TapRefused
-from hypertap.tap_frames import MAX_FRAME, FrameStream, frame_length
+from hypertap.tap_frames import MAX_FRAME, FrameStream
+from hypertap.tap_sizing import frame_length
+from stuck_server import Stuck
 
 HEADER = bytes(range(12))
 FAR = 10.0
@@ -27,6 +30,46 @@ def ipv4(length: int) -> bytes:
 
 def frames(count: int) -> List[bytes]:
     return [ipv4(20 + n * 37 % 1481) for n in range(count)]
+
+
+def known_frames() -> List[bytes]:
+    """A whole frame of each protocol whose length is known: those of the server's own tests."""
+
+    def framed(kind: int, payload: bytes, tags: bytes = b"") -> bytes:
+        return HEADER + tags + kind.to_bytes(2, "big") + payload
+
+    def packet(length: int) -> bytes:
+        return ipv4(length)[14:]
+
+    def packet6(length: int) -> bytes:
+        return b"\x60\0\0\0" + (length - 40).to_bytes(2, "big") + b"\x3b" + bytes(length - 7)
+
+    arp = b"\0\x01\x08\0\x06\x04\0\x01" + bytes(20)
+    lldp = b"\x02\x07" + b"\x04" * 7 + b"\x04\x03\x07\x08\x09" + b"\x06\x02\0\x78" + b"\0\0"
+    return [
+        framed(0x0800, packet(20)),
+        framed(0x0800, packet(1500)),
+        framed(0x86DD, packet6(40)),
+        framed(0x86DD, packet6(1280)),
+        framed(0x0806, arp),
+        framed(0x8035, arp),
+        framed(0x80F3, arp),
+        framed(0x0800, packet(84), b"\x81\0\0\x07"),
+        framed(0x86DD, packet6(60), b"\x88\xa8\0\x07\x81\0\xe0\x09"),
+        framed(0x0806, arp, b"\x81\0\0\x01" * 40),
+        framed(38, b"\x42\x42\x03" + bytes(35)),
+        framed(1500, b"\xaa" * 1500, b"\x81\0\0\x01"),
+        framed(0x809B, b"\x3d\x23" + bytes(0x123 - 2)),
+        framed(0x8137, b"\xff\xff\0\x22" + bytes(30)),
+        framed(0x8863, b"\x11\x09\0\0\0\x04" + bytes(4)),
+        framed(0x8864, b"\x11\0\0\x01\0\x02" + bytes(2)),
+        framed(0x888E, b"\x01\x01\0\0"),
+        framed(0x888E, b"\x02\0\0\x05" + bytes(5)),
+        framed(0x88CC, lldp),
+        framed(0x8847, b"\0\x01\x01\x40" + packet(100)),
+        framed(0x8848, b"\0\x01\0\x40\0\x02\x01\x40" + packet6(48)),
+        framed(0x9000, bytes(46)),
+    ]
 
 
 class FramesTest(unittest.TestCase):
@@ -81,6 +124,54 @@ class FramesTest(unittest.TestCase):
                 self.assertEqual(frame_length(frame), length)
                 for end in range(1, min(len(frame), 14)):
                     self.assertGreater(frame_length(frame[:end]), end)
+
+    def test_every_known_protocol_tells_its_length_whatever_follows(self) -> None:
+        for frame in known_frames():
+            with self.subTest(frame.hex()):
+                self.assertEqual(frame_length(frame), len(frame))
+                self.assertEqual(frame_length(bytes(3) + frame + b"\xff" * 9, 3), len(frame))
+                for end in range(len(frame)):
+                    self.assertIn(frame_length(frame[:end]), (end + 1, len(frame)))
+
+    def test_frames_of_every_known_protocol_come_out_of_a_bare_stream(self) -> None:
+        sent = known_frames()
+        for cut in (1, 1000):
+            stream = FrameStream("unframed", 1500)
+            came: List[bytes] = []
+            data = b"".join(stream.encode(frame) for frame in sent)
+            for at in range(0, len(data), cut):
+                stream.feed(data[at : at + cut])
+                came.extend(iter(stream.next, None))
+            self.assertEqual(came, sent)
+
+    def test_a_length_shorter_than_its_header_or_a_strange_header_is_no_frame(self) -> None:
+        for kind, payload in (
+            (0x0800, b"\x45\0\0\0"),
+            (0x0800, b"\x45\0\0\x13"),
+            (0x0800, b"\x4f\0\0\x3b"),
+            (0x0800, b"\x65\0\0\x14"),
+            (0x0800, b"\x44\0\0\x14"),
+            (0x86DD, b"\x60" + bytes(6)),
+            (0x86DD, b"\x40\0\0\0"),
+            (0x809B, b"\0\x0c"),
+            (0x8137, b"\xff\xff\0\x1d"),
+            (0x8847, b"\0\0\x01\0\x45\0\0\x08"),
+            (0x8847, b"\0\0\x01\0\0"),
+            (0x8863, b"\x21\0\0\0"),
+            (0x88CC, b"\0\x01\0\0"),
+            (0, b""),
+            (2, b"\0\0"),
+            (1501, bytes(64)),
+            (0x88B5, bytes(64)),
+        ):
+            with self.subTest(hex(kind)), self.assertRaisesRegex(ProtocolError, f"EtherType {kind:#06x}"):
+                frame_length(HEADER + kind.to_bytes(2, "big") + payload)
+
+    def test_a_frame_that_never_ends_is_told_and_not_kept(self) -> None:
+        stream = FrameStream("unframed", 1500)
+        stream.feed(HEADER + b"\x81\x00\x00\x01" * (MAX_FRAME // 4))
+        with self.assertRaisesRegex(ProtocolError, f"more than {MAX_FRAME} bytes"):
+            stream.next()
 
     def test_without_lengths_padding_is_cut(self) -> None:
         stream = FrameStream("unframed", 1500)
@@ -214,18 +305,39 @@ class TapInterfaceTest(unittest.TestCase):
     def test_closing_wakes_who_waits_and_may_be_done_twice(self) -> None:
         with Server() as server, TapInterface.connect(server.where) as tap, server.accept():
             threading.Timer(0.05, tap.close).start()
-            with self.assertRaises(TapClosed):
+            with self.assertRaisesRegex(TapClosed, "closed by this program"):
                 tap.recv(FAR)
             tap.close()
+            with self.assertRaisesRegex(TapClosed, "closed by this program"):
+                tap.send(ipv4(20))
 
     def test_an_absent_server_is_told_with_the_remedy(self) -> None:
         with self.assertRaisesRegex(FileNotFoundError, "sudo hypertap tap --listen=/nowhere/tap"):
             TapInterface.connect("/nowhere/tap")
-        for wrong in ("nowhere", "./tap", "localhost", ""):
-            with self.assertRaisesRegex(ValueError, "absolute path"):
-                TapInterface.connect(wrong)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            for wrong in ("nowhere", "./tap", "localhost", "", "99999", 99999, -1, "\u00b2"):
+                with self.subTest(wrong), self.assertRaisesRegex(ValueError, "absolute path"):
+                    TapInterface.connect(wrong)
+            with self.assertRaisesRegex(ValueError, "too long for a socket's path"):
+                TapInterface.connect("/" + "x" * 107)
+        with self.assertRaisesRegex(TypeError, "'frame'"):
+            TapInterface.connect("/nowhere/tap", frame="x")  # type: ignore[call-arg]
         with self.assertRaisesRegex(ValueError, "no framing 'x'"):
             TapInterface.connect("/nowhere/tap", framing="x")
+
+    def test_a_server_that_does_not_accept_is_told_in_time(self) -> None:
+        with Stuck() as where:
+            begin = time.monotonic()
+            with self.assertRaisesRegex(TimeoutError, "does not accept the connection"):
+                TapInterface.connect(where, timeout=0.1)
+            self.assertGreaterEqual(time.monotonic() - begin, 0.1)
+
+    def test_who_waits_for_room_connects_once_there_is_some(self) -> None:
+        stuck = Stuck()
+        with stuck as where:
+            threading.Timer(0.05, stuck.accept).start()
+            TapInterface.connect(where, timeout=FAR).close()
 
     def test_an_interface_that_is_opened_has_a_name_and_ends_with_the_block(self) -> None:
         with Script(ECHO) as program:
@@ -256,13 +368,22 @@ class TapInterfaceTest(unittest.TestCase):
                 with self.assertRaisesRegex(TapClosed, "the interface is gone: it broke"):
                     tap.recv(FAR)
 
+    def test_a_line_of_the_programs_log_is_no_reason(self) -> None:
+        for end, wanted in (("kill -9 $$", "its program was killed"), ("exit 7", "ended with code 7 and gave no")):
+            with Script(f"echo tap7; echo '2026-01-01T00:00:00Z INFO there' >&2; read x; {end}") as program:
+                with TapInterface.open(program=program) as tap:
+                    tap.send(HEADER + b"\x08\x00\n")
+                    with self.assertRaisesRegex(TapClosed, f"the interface is gone: .*{wanted}"):
+                        tap.recv(FAR)
+
     def test_a_program_that_is_not_there_or_not_ready_is_told(self) -> None:
         with self.assertRaisesRegex(FileNotFoundError, "install hypertap"):
             TapInterface.open(program="/nowhere/hypertap")
-        begin = time.monotonic()
-        with Script("exec cat") as program, self.assertRaisesRegex(TimeoutError, "not there after 0.05 s"):
-            TapInterface.open(program=program, timeout=0.05)
-        self.assertLess(time.monotonic() - begin, 4, "it ends with its socket, not by a signal")
+        for text in ("exec sleep 60", "sleep 8; true"):  # what the shell starts outlives it
+            begin = time.monotonic()
+            with Script(text) as program, self.assertRaisesRegex(TimeoutError, "not there after 0.05 s"):
+                TapInterface.open(program=program, timeout=0.05)
+            self.assertLess(time.monotonic() - begin, 4, text)
 
 
 class AsyncTapInterfaceTest(unittest.IsolatedAsyncioTestCase):
@@ -348,7 +469,7 @@ class AsyncTapInterfaceTest(unittest.IsolatedAsyncioTestCase):
                 receiving = asyncio.ensure_future(tap.recv())
                 await asyncio.sleep(0)
                 await tap.close()
-                with self.assertRaises(TapClosed):
+                with self.assertRaisesRegex(TapClosed, "closed by this program"):
                     await receiving
                 await tap.close()
 

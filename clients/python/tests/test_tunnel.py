@@ -23,6 +23,7 @@ from hypertap import (
     TunnelStopped,
 )
 from hypertap.planes import SeqpacketPlane, StreamPlane
+from stuck_server import Stuck
 
 PLANES = ("udp", "unix", "stream", "fd")
 
@@ -41,6 +42,10 @@ def open_files() -> int:
 
 
 class TunnelTest(unittest.TestCase):
+    def test_a_daemon_that_does_not_accept_is_told_in_time(self) -> None:
+        with Stuck() as path, self.assertRaisesRegex(TimeoutError, "does not accept the connection"):
+            Tunnel(control=path, timeout=0.1)
+
     def test_packets_go_and_come_whole_on_every_plane(self) -> None:
         packets = [b"\x45" + bytes([n % 251]) * (1 + n * 37 % 1499) for n in range(200)]
         for plane in PLANES:

@@ -31,17 +31,19 @@ extern "C" {
 
 /* What calls return where they fail. All are negative, and more may come. */
 enum hypertap_error {
-    HYPERTAP_E_ARGUMENT = -1, /* an argument is wrong; nothing was done */
-    HYPERTAP_E_CONNECT = -2,  /* there is no way to the server */
-    HYPERTAP_E_START = -3,    /* the program `hypertap` cannot be started */
-    HYPERTAP_E_REFUSED = -4,  /* the interface cannot be made; the text says why */
-    HYPERTAP_E_NOT_READY = -5, /* the interface was not there in time */
-    HYPERTAP_E_CLOSED = -6,   /* the interface is gone, as is the connection */
-    HYPERTAP_E_LENGTH = -7,   /* the frame cannot be sent for its length; nothing of it was */
-    HYPERTAP_E_ROOM = -8,     /* the frame that came did not fit the buffer, and is lost */
-    HYPERTAP_E_PROTOCOL = -9, /* what came is no frame; the connection is of no more use */
-    HYPERTAP_E_IO = -10,      /* the machine failed; the text says at what */
-    HYPERTAP_E_INTERNAL = -11 /* a defect of this library */
+    HYPERTAP_E_ARGUMENT = -1,   /* an argument or option is wrong; the text says which, and nothing was done */
+    HYPERTAP_E_CONNECT = -2,    /* there is no way to the server */
+    HYPERTAP_E_START = -3,      /* the program `hypertap` cannot be started */
+    HYPERTAP_E_REFUSED = -4,    /* the interface cannot be made, for another reason than -1, -12 and -13 */
+    HYPERTAP_E_NOT_READY = -5,  /* the interface was not there in time */
+    HYPERTAP_E_CLOSED = -6,     /* the interface is gone, as is the connection */
+    HYPERTAP_E_LENGTH = -7,     /* the frame cannot be sent for its length; nothing of it was */
+    HYPERTAP_E_ROOM = -8,       /* the frame that came did not fit the buffer, and is lost */
+    HYPERTAP_E_PROTOCOL = -9,   /* what came is no frame; the connection is of no more use */
+    HYPERTAP_E_IO = -10,        /* the machine failed; the text says at what */
+    HYPERTAP_E_INTERNAL = -11,  /* a defect of this library */
+    HYPERTAP_E_RIGHT = -12,     /* the right to make an interface is missing, or the kernel's driver */
+    HYPERTAP_E_NAME_TAKEN = -13 /* there is an interface of that name */
 };
 
 /* How frames are told apart in the stream. */
@@ -63,7 +65,7 @@ struct hypertap_tap;
  */
 struct hypertap_tap_options {
     size_t size;         /* sizeof(struct hypertap_tap_options) */
-    unsigned int mtu;    /* in bytes; 0: 1500. With it goes the longest frame that can be sent */
+    unsigned int mtu;    /* in bytes, 68 to 65521; 0: 1500. With it goes the longest frame that can be sent */
     int timeout_ms;      /* how long opening or connecting may take; 0: 10 seconds */
     int framing;         /* connect: enum hypertap_framing, as the server has it */
     const char *program; /* open: the program's path or name; NULL: hypertap, from PATH */

@@ -1,6 +1,7 @@
 //! Errors as C has them: a number and a text.
 
 use hypertap_client::TapError;
+use hypertap_client::tap::ProgramEnd;
 
 /// `enum hypertap_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) enum Code {
     Protocol = -9,
     Io = -10,
     Internal = -11,
+    Right = -12,
+    NameTaken = -13,
 }
 
 /// Why a call failed.
@@ -46,7 +49,7 @@ impl From<TapError> for Failure {
         let code = match &error {
             TapError::Connect { .. } => Code::Connect,
             TapError::Start { .. } => Code::Start,
-            TapError::Refused(_) => Code::Refused,
+            TapError::Refused(end) => refused(end),
             TapError::NotReady(_) => Code::NotReady,
             TapError::Closed | TapError::Ended(_) => Code::Closed,
             TapError::Length { .. } | TapError::Unsizable { .. } => Code::Length,
@@ -56,5 +59,15 @@ impl From<TapError> for Failure {
             _ => Code::Io,
         };
         Self { code, text: error.to_string() }
+    }
+}
+
+/// The code of an interface that cannot be made, by the program's (`hypertap --help` lists them).
+fn refused(end: &ProgramEnd) -> Code {
+    match end.code {
+        Some(2) => Code::Argument,
+        Some(3) => Code::Right,
+        Some(5) => Code::NameTaken,
+        _ => Code::Refused,
     }
 }

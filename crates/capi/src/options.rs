@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int, c_uint};
 use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,19 +13,22 @@ use hypertap_client::{Address, TapServer, TapSpec};
 use crate::error::Failure;
 use crate::text::read_if_any;
 
+/// The MTUs that an interface can have, in bytes.
+const MTUS: RangeInclusive<u32> = 68..=65_521;
+
 /// The structure as C has it. Later versions only add at its end.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Options {
-    size: usize,
-    mtu: c_uint,
-    timeout_ms: c_int,
-    framing: c_int,
-    program: *const c_char,
-    name: *const c_char,
-    mac: *const c_char,
-    ipv4: *const c_char,
-    ipv6: *const c_char,
+    pub(crate) size: usize,
+    pub(crate) mtu: c_uint,
+    pub(crate) timeout_ms: c_int,
+    pub(crate) framing: c_int,
+    pub(crate) program: *const c_char,
+    pub(crate) name: *const c_char,
+    pub(crate) mac: *const c_char,
+    pub(crate) ipv4: *const c_char,
+    pub(crate) ipv6: *const c_char,
 }
 
 /// What they mean.
@@ -87,6 +91,10 @@ impl Wishes {
     fn new(known: &Options, texts: [Option<&str>; 5]) -> Result<Self, Failure> {
         let [program, name, mac, ipv4, ipv6] = texts;
         let mtu = if known.mtu == 0 { DEFAULT_MTU } else { known.mtu };
+        if !MTUS.contains(&mtu) {
+            let (least, most) = MTUS.into_inner();
+            return Err(Failure::argument(format!("mtu is {mtu}: {least} to {most} bytes can be")));
+        }
         let framing = match known.framing {
             0 => Framing::Le16,
             1 => Framing::Be32,

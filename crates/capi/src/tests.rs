@@ -1,6 +1,8 @@
 use super::*;
 use std::ffi::CStr;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::ptr::{null, null_mut};
 use tempfile::TempDir;
@@ -29,6 +31,12 @@ fn refused(place: &CStr, options: *const Options) -> (c_int, String) {
     // SAFETY: the call has written a string.
     let text = unsafe { CStr::from_ptr(text.as_ptr()) };
     (code, text.to_str().expect("ours").to_owned())
+}
+
+fn options(program: *const c_char) -> Options {
+    let (name, mac, ipv4, ipv6) = (null(), null(), null(), null());
+    let size = size_of::<Options>();
+    Options { size, mtu: 0, timeout_ms: 0, framing: 0, program, name, mac, ipv4, ipv6 }
 }
 
 fn last_error(tap: *mut Tap) -> String {
@@ -114,6 +122,37 @@ fn options_without_their_size_are_refused() {
         let (code, text) = refused(c"/nowhere/tap", options.as_ptr().cast());
         assert_eq!(code, -1);
         assert!(text.contains("sizeof"), "{text}");
+    }
+}
+
+#[test]
+fn an_mtu_that_no_interface_can_have_is_a_wrong_argument() {
+    for (mtu, code) in [(67, -1), (68, -2), (65_521, -2), (65_522, -1)] {
+        let options = Options { mtu, ..options(null()) };
+        let (got, text) = refused(c"/nowhere/tap", &raw const options);
+        assert_eq!(got, code, "{mtu}: {text}");
+    }
+}
+
+#[test]
+fn why_an_interface_cannot_be_made_is_told_by_number() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for (exit, wanted) in [(1, -4), (2, -1), (3, -12), (4, -4), (5, -13), (6, -4)] {
+        let path = folder.path().join(format!("hypertap{exit}"));
+        fs::write(&path, format!("#!/bin/sh\necho hypertap: so >&2; exit {exit}\n")).expect("it is ours");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
+        let program = CString::new(path.to_str().expect("ours")).expect("no NUL");
+        let options = options(program.as_ptr());
+        let mut tap = null_mut();
+        // Another thread that starts a program just then has the script open for a moment.
+        let code = loop {
+            // SAFETY: all pointers are to what lives here, or null.
+            match unsafe { hypertap_tap_open(&raw mut tap, &raw const options, null_mut(), 0) } {
+                -3 => {}
+                code => break code,
+            }
+        };
+        assert_eq!(code, wanted, "exit code {exit}");
     }
 }
 

@@ -98,6 +98,7 @@ mod address;
 pub mod blocking;
 mod calls;
 mod channel;
+mod connect;
 #[cfg(feature = "async")]
 mod data;
 mod error;

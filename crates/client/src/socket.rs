@@ -12,7 +12,6 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, SendAncillaryBuffer, SendAncillaryMessage, recvmsg, sendmsg,
 };
 
-use crate::Address;
 use crate::system::{RECEIVE, SEND, close_on_exec};
 
 /// How many descriptors one message may bring: the daemon sends one.
@@ -26,17 +25,6 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connects.
-    ///
-    /// # Errors
-    /// Of connect(2); `TimedOut`.
-    pub(crate) fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => Self::tcp(TcpStream::connect_timeout(address, timeout)?),
-            Address::Unix(path) => Self::unix(UnixStream::connect(path)?),
-        }
-    }
-
     /// Takes a TCP connection.
     ///
     /// # Errors
@@ -137,7 +125,8 @@ impl Deadline {
         self.left() == Some(Duration::ZERO)
     }
 
-    fn left(self) -> Option<Duration> {
+    /// How long it is until then; `None` is for ever.
+    pub(crate) fn left(self) -> Option<Duration> {
         self.0.map(|end| end.saturating_duration_since(Instant::now()))
     }
 }

@@ -24,6 +24,9 @@ mod options;
 mod program;
 pub(crate) mod stream;
 
+use std::io;
+
+use crate::socket::Socket;
 pub use error::{ProgramEnd, TapError};
 pub use hypertap_wire::ethernet::MacAddress;
 pub use hypertap_wire::frames::{FrameError, Framing};
@@ -39,8 +42,17 @@ pub const MAX_FRAME: usize = 65_521 + HEADERS;
 
 /// Connects to a server, waiting as long as it says.
 pub(crate) fn connect(server: &TapServer) -> Result<Stream, TapError> {
-    let socket = crate::socket::Socket::connect(&server.address, server.timeout)
-        .map_err(|source| TapError::Connect { address: server.address.clone(), source })?;
+    connected(server, crate::connect::connect(&server.address, server.timeout))
+}
+
+/// The same, for a task. Cancelled, it leaves nothing behind.
+#[cfg(feature = "async")]
+pub(crate) async fn connect_async(server: &TapServer) -> Result<Stream, TapError> {
+    connected(server, crate::connect::connect_async(&server.address, server.timeout).await)
+}
+
+fn connected(server: &TapServer, socket: io::Result<Socket>) -> Result<Stream, TapError> {
+    let socket = socket.map_err(|source| TapError::Connect { address: server.address.clone(), source })?;
     Ok(Stream::new(socket.into_descriptor(), server.framing, server.mtu))
 }
 

@@ -54,8 +54,8 @@ class AsyncTunnel(AsyncConnection):
             try:
                 outcome = self._start_outcome()
                 reply = await self._ask(opening.command, opening.wants_fd)
-                # Opening a Unix data plane blocks, but only until the kernel has queued the connection.
-                opening.open(reply, self._timeout)
+                # Without waiting: a daemon that has just answered has room for the connection.
+                opening.open(reply, 0.0)
                 await self._wait(outcome, self._timeout, "the tunnel's start")
                 self._use_plane(opening)
             finally:

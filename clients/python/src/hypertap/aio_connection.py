@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from types import TracebackType
-from typing import Callable, Optional, Set, Type, TypeVar, Union
+from typing import Callable, Optional, Set, TypeVar, Union
 
+from .closing import AsyncClosing
 from .commands import Command
 from .connection import REASON_WAIT
 from .endpoint import Endpoint, ended, receive
@@ -25,7 +25,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound="AsyncConnection")
 
 
-class AsyncConnection(Endpoint):
+class AsyncConnection(Endpoint, AsyncClosing):
     """A command connection and its data plane, without the commands.  Belongs to one event loop."""
 
     def _begin(self) -> None:
@@ -37,14 +37,6 @@ class AsyncConnection(Endpoint):
     async def __aenter__(self: C) -> C:
         await self.connect()
         return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
 
     async def connect(self) -> None:
         """Connects, which the start of an ``async with`` block does.  Raises as :class:`~hypertap.Tunnel` does."""

@@ -14,10 +14,10 @@ import select
 import socket
 import threading
 import time
-from types import TracebackType
-from typing import Callable, Optional, Type, TypeVar, Union
+from typing import Callable, Optional, TypeVar, Union
 
 from . import channel
+from .closing import Closing
 from .commands import Command
 from .endpoint import Endpoint, ended, receive
 from .errors import Disconnected, TunnelStopped
@@ -27,13 +27,12 @@ from .planes import Plane
 from .protocol import Reply
 
 T = TypeVar("T")
-C = TypeVar("C", bound="Connection")
 
 REASON_WAIT = 1.0
 """Seconds to wait for the event that explains why a data plane ended."""
 
 
-class Connection(Endpoint):
+class Connection(Endpoint, Closing):
     """A command connection and its data plane, without the commands."""
 
     def _begin(self) -> None:
@@ -52,17 +51,6 @@ class Connection(Endpoint):
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self: C) -> C:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the connection, and with it the tunnel.  Wakes every thread that waits in a method."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import select
 import threading
 import time
-from types import TracebackType
-from typing import Iterator, Optional, Type, Union
+from typing import TYPE_CHECKING, Iterator, Optional
 
 from . import tap_link
-from .tap_link import TapClosed, TapLink, Where
+from .closing import Closing
+from .tap_link import CLOSED_HERE, TapClosed, TapLink
+from .tap_options import ConnectOptions, OpenOptions, Where
 from .tap_program import readable
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # of the checker; the standard library has it from 3.11
 
-class TapInterface:
+
+class TapInterface(Closing):
     """An Ethernet interface of the machine: whole frames in and out, while this is open.
 
     There are two ways to one.  :meth:`connect`: a server (``hypertap tap --listen=WHERE``) makes it; this program
@@ -31,45 +34,23 @@ class TapInterface:
         self._sending = threading.Lock()
 
     @classmethod
-    def connect(
-        cls, where: Where, *, framing: str = "le16", mtu: int = 1500, timeout: float = 10.0
-    ) -> "TapInterface":
+    def connect(cls, where: Where, **options: Unpack[ConnectOptions]) -> "TapInterface":
         """Connects to a server: an absolute path, a port of 127.0.0.1, or "ADDR:PORT".
 
-        ``framing`` is "le16", "qemu" or "unframed", as the server has it (:mod:`hypertap.tap_frames`).  ``mtu`` is
-        the server's; with it goes the longest frame that may be sent.  Raises OSError, ValueError.
+        The options are those of :class:`~hypertap.tap_options.ConnectOptions`, as keyword arguments: ``framing``,
+        ``mtu``, ``timeout``.  Raises OSError, TimeoutError, ValueError.
         """
-        return cls(tap_link.connect(where, framing, mtu, timeout))
+        return cls(tap_link.connect(where, **options))
 
     @classmethod
-    def open(
-        cls,
-        *,
-        name: Optional[str] = None,
-        mac: Optional[str] = None,
-        ipv4: Optional[str] = None,
-        ipv6: Optional[str] = None,
-        mtu: int = 1500,
-        program: Union[str, "os.PathLike[str]"] = "hypertap",
-        timeout: float = 10.0,
-    ) -> "TapInterface":
+    def open(cls, **options: Unpack[OpenOptions]) -> "TapInterface":
         """Makes an interface, which is there and has its addresses when this returns.
 
-        ``mac``, ``ipv4`` and ``ipv6`` are the machine's own on it ("02:00:00:00:00:01", "10.0.0.1/24",
-        "fd00::1/64"); what is None is chosen.  Raises TapRefused with the reason, TimeoutError, OSError.
+        The options are those of :class:`~hypertap.tap_options.OpenOptions`, as keyword arguments: ``name``, ``mac``,
+        ``ipv4``, ``ipv6``, ``mtu``, ``program``, ``timeout``.  Raises TapRefused with the reason, TimeoutError,
+        OSError.
         """
-        return cls(tap_link.open_program(name, mac, ipv4, ipv6, mtu, program, timeout))
-
-    def __enter__(self) -> "TapInterface":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.close()
+        return cls(tap_link.open_program(**options))
 
     def close(self) -> None:
         """Removes the interface; one of :meth:`open` is gone when this returns.  A second time does nothing.
@@ -149,5 +130,5 @@ class TapInterface:
     def _wait(self, deadline: Optional[float], events: int) -> bool:
         fd = self._link.fileno()
         if fd < 0:
-            raise TapClosed("the interface was closed by this program")
+            raise TapClosed(CLOSED_HERE)
         return readable(fd, deadline, events)

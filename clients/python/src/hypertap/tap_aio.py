@@ -7,18 +7,20 @@ cancelled ``send`` left half sent.
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
-from types import TracebackType
-from typing import AsyncIterator, Callable, Optional, Type, Union
+from typing import TYPE_CHECKING, AsyncIterator, Callable, Optional
 
 from . import tap_link
-from .tap_link import TapClosed, TapLink, Where
+from .closing import AsyncClosing
+from .tap_link import CLOSED_HERE, TapClosed, TapLink
+from .tap_options import ConnectOptions, OpenOptions, Where
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # of the checker; the standard library has it from 3.11
 
 _FAIRNESS = 64  # frames in a row before the loop's other tasks get a turn
 
 
-class TapInterface:
+class TapInterface(AsyncClosing):
     """An Ethernet interface of the machine: whole frames in and out, while this is open.
 
     ``async with await TapInterface.connect(WHERE) as tap`` closes at its end.  The arguments, errors and methods
@@ -35,46 +37,23 @@ class TapInterface:
         self._taken = 0
 
     @classmethod
-    async def connect(
-        cls, where: Where, *, framing: str = "le16", mtu: int = 1500, timeout: float = 10.0
-    ) -> "TapInterface":
+    async def connect(cls, where: Where, **options: Unpack[ConnectOptions]) -> "TapInterface":
         """Connects to a server: an absolute path, a port of 127.0.0.1, or "ADDR:PORT".
 
-        ``framing`` is "le16", "qemu" or "unframed", as the server has it (:mod:`hypertap.tap_frames`).  ``mtu`` is
-        the server's; with it goes the longest frame that may be sent.  Raises OSError, ValueError.
+        The options are those of :class:`~hypertap.tap_options.ConnectOptions`, as keyword arguments: ``framing``,
+        ``mtu``, ``timeout``.  Raises OSError, TimeoutError, ValueError.
         """
-        return cls(await _made(functools.partial(tap_link.connect, where, framing, mtu, timeout)))
+        return cls(await _made(lambda: tap_link.connect(where, **options)))
 
     @classmethod
-    async def open(
-        cls,
-        *,
-        name: Optional[str] = None,
-        mac: Optional[str] = None,
-        ipv4: Optional[str] = None,
-        ipv6: Optional[str] = None,
-        mtu: int = 1500,
-        program: Union[str, "os.PathLike[str]"] = "hypertap",
-        timeout: float = 10.0,
-    ) -> "TapInterface":
+    async def open(cls, **options: Unpack[OpenOptions]) -> "TapInterface":
         """Makes an interface, which is there and has its addresses when this returns.
 
-        ``mac``, ``ipv4`` and ``ipv6`` are the machine's own on it ("02:00:00:00:00:01", "10.0.0.1/24",
-        "fd00::1/64"); what is None is chosen.  Raises TapRefused with the reason, TimeoutError, OSError.
+        The options are those of :class:`~hypertap.tap_options.OpenOptions`, as keyword arguments: ``name``, ``mac``,
+        ``ipv4``, ``ipv6``, ``mtu``, ``program``, ``timeout``.  Raises TapRefused with the reason, TimeoutError,
+        OSError.
         """
-        make = functools.partial(tap_link.open_program, name, mac, ipv4, ipv6, mtu, program, timeout)
-        return cls(await _made(make))
-
-    async def __aenter__(self) -> "TapInterface":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        await self.close()
+        return cls(await _made(lambda: tap_link.open_program(**options)))
 
     async def close(self) -> None:
         """Removes the interface; one of :meth:`open` is gone when this returns.  A second time does nothing.
@@ -166,7 +145,7 @@ class TapInterface:
         """Until the socket is ready; False when the deadline has passed before."""
         fd = self._link.fileno()
         if fd < 0:
-            raise TapClosed("the interface was closed by this program")
+            raise TapClosed(CLOSED_HERE)
         left = None if deadline is None else deadline - self._loop.time()
         if left is not None and left <= 0:
             return False

@@ -16,18 +16,14 @@ from collections import deque
 from typing import Deque, Optional
 
 from .errors import ProtocolError
+from .tap_sizing import HEADER, frame_length
 
 FRAMINGS = ("le16", "qemu", "unframed")
-HEADER = 14
-"""The length of an Ethernet header in bytes, without VLAN tags."""
 MAX_FRAME = 65543
 """The longest frame in bytes: the largest MTU and its headers."""
 
 _TAGS = 8  # two VLAN tags
 _LENGTHS = {"le16": struct.Struct("<H"), "qemu": struct.Struct(">I")}
-_IPV4, _IPV6 = 0x0800, 0x86DD
-_VLAN = (0x8100, 0x88A8)
-_ARP = (0x0806, 0x8035)
 
 
 class FrameStream:
@@ -88,7 +84,10 @@ class FrameStream:
     def _bounds(self, data: bytes, at: int) -> "tuple[int, int]":
         """Where the frame at ``at`` begins and ends; more than there is while that is not known."""
         if self._length is None:
-            return at, at + frame_length(data[at : at + 128])
+            length = frame_length(data, at)
+            if length > MAX_FRAME:
+                raise ProtocolError(f"a frame of more than {MAX_FRAME} bytes; is the framing another?")
+            return at, at + length
         begin = at + self._length.size
         if begin > len(data):
             return begin, begin
@@ -96,34 +95,3 @@ class FrameStream:
         if not 0 < length <= MAX_FRAME:
             raise ProtocolError(f"a frame of {length} bytes: 1 to {MAX_FRAME} can be; is the framing another?")
         return begin, begin + length
-
-
-def frame_length(data: bytes) -> int:
-    """The length that a frame's content says, or one more byte than there is where that is still unknown.
-
-    Raises ProtocolError for what does not tell: all but IPv4, IPv6, ARP, RARP and IEEE 802.3, with VLAN tags.
-    """
-    at = HEADER
-    while at <= len(data) and _u16(data, at - 2) in _VLAN:
-        at += 4
-    if at > len(data):
-        return len(data) + 1
-    kind = _u16(data, at - 2)
-    if kind <= 1500:
-        return at + kind
-    if kind not in (_IPV4, _IPV6, *_ARP):
-        raise ProtocolError(f"a frame with EtherType {kind:#06x} does not tell its own length")
-    if at + 6 > len(data):
-        return len(data) + 1
-    if kind == _IPV6:
-        return at + 40 + _u16(data, at + 4)
-    if kind in _ARP:
-        return at + 8 + 2 * (data[at + 4] + data[at + 5])
-    length = _u16(data, at + 2)
-    if length < 20:
-        raise ProtocolError(f"a frame with an IPv4 packet of {length} bytes")
-    return at + length
-
-
-def _u16(data: bytes, at: int) -> int:
-    return data[at] << 8 | data[at + 1]

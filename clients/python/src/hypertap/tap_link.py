@@ -7,14 +7,15 @@ import os
 import socket
 from typing import List, Optional, Tuple, Union
 
-from . import tap_program
+from . import channel, tap_program
 from .errors import HypertapError
 from .tap_frames import FrameStream
+from .tap_options import DEFAULT_MTU, TIMEOUT, Where
 
 _CHUNK = 256 * 1024
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN)
 
-Where = Union[str, int, "os.PathLike[str]"]
+CLOSED_HERE = "the interface was closed by this program"
 
 
 class TapClosed(HypertapError, ConnectionError):
@@ -39,6 +40,7 @@ class TapLink:
         sock.setblocking(False)
         self._sock = sock
         self._unsent = b""
+        self._is_shut = False
         self._program = program
         self.name = name
         self.max_frame = self._frames.max_frame
@@ -63,9 +65,9 @@ class TapLink:
             except (BlockingIOError, InterruptedError):
                 return None
             except OSError as error:
-                raise _closed(error) from error
+                raise self._closed(error) from error
             if not data:
-                raise TapClosed("the server closed the connection")
+                raise self._gone()
             self._frames.feed(data)
 
     def try_send(self, frame: bytes) -> bool:
@@ -88,17 +90,24 @@ class TapLink:
                 return False
             except OSError as error:
                 self._unsent = b""
-                raise _closed(error) from error
+                raise self._closed(error) from error
         return True
 
     def why(self, error: TapClosed) -> TapClosed:
         """The error with what the program says of it.  Waits for the program's end."""
-        if self._program is None or self.fileno() < 0:
+        if self._program is None or self._is_shut:
             return error
         return TapClosed(f"the interface is gone: {self._program.end()[1]}")
 
+    def _closed(self, error: OSError) -> Exception:
+        return self._gone() if error.errno in _GONE else error
+
+    def _gone(self) -> TapClosed:
+        return TapClosed(CLOSED_HERE if self._is_shut else "the server closed the connection")
+
     def shut(self) -> None:
         """Ends the connection; who waits for it is woken."""
+        self._is_shut = True
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
             # What is unread is read: the server may be told of a broken connection otherwise.
@@ -116,44 +125,40 @@ class TapLink:
             self._program.end()
 
 
-def connect(where: Where, framing: str, mtu: int, timeout: float) -> TapLink:
+def connect(where: Where, framing: str = "le16", mtu: int = DEFAULT_MTU, timeout: float = TIMEOUT) -> TapLink:
     """Connects to a server.  Raises OSError, whose text says what to do; ValueError."""
     place = str(os.fspath(where)) if not isinstance(where, int) else str(where)
     FrameStream(framing, mtu)
-    host, _, port = place.rpartition(":")
-    if place.startswith("/"):
-        sock = socket.socket(socket.AF_UNIX)
-        address: Union[str, Tuple[str, int]] = place
-    elif port.isdigit():
-        host = host.strip("[]") or "127.0.0.1"
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        address = (host, int(port))
-    else:
-        raise ValueError(f"{place!r} is no address: say an absolute path, a port of 127.0.0.1, or ADDR:PORT")
+    tcp = None if place.startswith("/") else _tcp_address(place)
+    sock = socket.socket(socket.AF_UNIX if tcp is None else socket.AF_INET6 if ":" in tcp[0] else socket.AF_INET)
     try:
-        sock.settimeout(timeout)
-        sock.connect(address)
-        if sock.family != socket.AF_UNIX:
+        if tcp is None:
+            channel.connect_unix(sock, place, timeout)
+        else:
+            sock.settimeout(timeout)
+            sock.connect(tcp)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return TapLink(sock, framing, mtu)
     except OSError as error:
         sock.close()
+        if tcp is None and error.errno is None:
+            raise
         if error.errno is None:
             raise TimeoutError(f"no answer from {place}") from error
-        raise type(error)(error.errno, f"{os.strerror(error.errno)}; {_remedy(error, place)}", place) from None
+        raise type(error)(error.errno, f"{error.strerror}; {_remedy(error, place)}", place) from None
     except BaseException:
         sock.close()
         raise
 
 
 def open_program(
-    name: Optional[str],
-    mac: Optional[str],
-    ipv4: Optional[str],
-    ipv6: Optional[str],
-    mtu: int,
-    program: Union[str, "os.PathLike[str]"],
-    timeout: float,
+    name: Optional[str] = None,
+    mac: Optional[str] = None,
+    ipv4: Optional[str] = None,
+    ipv6: Optional[str] = None,
+    mtu: int = DEFAULT_MTU,
+    program: Union[str, "os.PathLike[str]"] = "hypertap",
+    timeout: float = TIMEOUT,
 ) -> TapLink:
     """Makes an interface.  Raises TapRefused, TimeoutError, OSError."""
     wishes = (("name", name), ("mac-address", mac), ("ip-address", ipv4), ("ip6-address", ipv6))
@@ -163,11 +168,14 @@ def open_program(
     return TapLink(sock, "le16", mtu, running, made)
 
 
+def _tcp_address(place: str) -> Tuple[str, int]:
+    host, _, port = place.rpartition(":")
+    if port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 0xFFFF:
+        return host.strip("[]") or "127.0.0.1", int(port)
+    raise ValueError(f"{place!r} is no address: say an absolute path, a port of 127.0.0.1, or ADDR:PORT")
+
+
 def _remedy(error: OSError, place: str) -> str:
     if isinstance(error, PermissionError):
         return "the socket is another user's: start the server with --socket-owner, --socket-group or --socket-mode"
     return f"start a server: sudo hypertap tap --listen={place} --use-framed-protocol"
-
-
-def _closed(error: OSError) -> Exception:
-    return TapClosed("the server closed the connection") if error.errno in _GONE else error

@@ -1,8 +1,8 @@
 """The program that makes an interface for this one: ``hypertap tap``, at the other end of a socket pair.
 
 Its standard input is its end of the pair; on its standard output it says the interface's name once that is there;
-the last sentence on its standard error is the reason where it fails.  When our end is closed, however that comes
-about, it removes the interface and ends.
+a sentence with its name before it on its standard error is the reason where it fails.  When our end is closed,
+however that comes about, it removes the interface and ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .errors import HypertapError
 
 _END = 5.0  # seconds that removing an interface may take
 _KEPT = 16 * 1024
-_SENTENCES = ("hypertap: ", "error: ")
+_SENTENCES = ("hypertap: ", "tapserver: ", "error: ")  # other lines are its log, and no reasons
 
 
 class TapRefused(HypertapError):
@@ -40,7 +40,7 @@ class Program:
         self._ending = threading.Lock()
 
     def end(self) -> Tuple[Optional[int], str]:
-        """Its exit code and last sentence, once its socket has ended; kills it when it does not end with that."""
+        """Its exit code and the reason that it gave, once its socket has ended; kills it when it does not end with that."""
         with self._ending:
             errors = self._process.stderr
             if errors is not None and not errors.closed:
@@ -50,6 +50,14 @@ class Program:
             code = self._process.wait()
         exit_code = None if code < 0 else code
         return exit_code, self._sentence(exit_code)
+
+    def kill(self) -> None:
+        """Ends it at once; the kernel removes what it has made."""
+        with self._ending:
+            self._process.kill()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+            self._process.wait()
 
     def _hear(self, errors: IO[bytes]) -> bool:
         """Keeps what it says until its end; False when that does not come."""
@@ -67,10 +75,7 @@ class Program:
             for line in reversed(lines):
                 if line.startswith(mark):
                     return line[len(mark) :]
-        for line in reversed(lines):
-            if line.strip():
-                return line.strip()
-        return "its program was killed" if code is None else f"its program ended with code {code} and said nothing"
+        return "its program was killed" if code is None else f"its program ended with code {code} and gave no reason"
 
 
 def start(program: str, arguments: List[str], timeout: float) -> Tuple[socket.socket, Program, str]:
@@ -97,14 +102,15 @@ def start(program: str, arguments: List[str], timeout: float) -> Tuple[socket.so
             name = _line(ready.fileno(), deadline)
     except BaseException:
         ours.close()
-        running.end()
+        running.kill()
         raise
     if name is not None:
         return ours, running, name
     ours.close()
-    code, text = running.end()
     if time.monotonic() >= deadline:
+        running.kill()
         raise TimeoutError(f"the interface is not there after {timeout} s")
+    code, text = running.end()
     raise TapRefused(text, code)
 
 

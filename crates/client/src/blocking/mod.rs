@@ -15,10 +15,11 @@ use serde_json::{Map, Value};
 pub use self::data::DataSocket;
 pub use self::tap::{FrameInterface, TapInterface};
 use crate::calls::{self, Call};
+use crate::connect::connect;
 use crate::error::{Error, Result};
 use crate::protocol::{Protocol, Ticket};
 use crate::session::{CONNECT_TIME, REPLY_TIME, Session};
-use crate::socket::{Deadline, Socket, wait};
+use crate::socket::{Deadline, wait};
 use crate::start::Prepared;
 use crate::{Address, Event, PastEvent, Routes, Start, Stats, Status};
 
@@ -40,8 +41,7 @@ impl Tunnel {
     pub fn connect(address: impl Into<Address>) -> Result<Self> {
         let address = address.into();
         let deadline = Deadline::after(Some(CONNECT_TIME));
-        let socket =
-            Socket::connect(&address, CONNECT_TIME).map_err(|source| Error::Connect { address, source })?;
+        let socket = connect(&address, CONNECT_TIME).map_err(|source| Error::Connect { address, source })?;
         let mut tunnel = Self { session: Session::new(socket), reply_time: Some(REPLY_TIME) };
         match tunnel.until(deadline, |protocol| protocol.is_greeted().then_some(()))? {
             Some(()) => Ok(tunnel),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::socket::Socket;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;

@@ -98,16 +98,17 @@ fn remedy(source: &io::Error, address: &Address) -> String {
             "the socket is another user's: start the server with --socket-owner, --socket-group or --socket-mode"
                 .to_owned()
         }
+        ErrorKind::TimedOut => "see what holds it up, or start it anew".to_owned(),
         _ => format!("start one: sudo hypertap tap --listen={address} --use-framed-protocol"),
     }
 }
 
-/// How the program that holds an interface ended, and what it said last.
+/// How the program that holds an interface ended, and what it said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramEnd {
     /// Its exit code (`hypertap --help` lists them); `None` where a signal ended it, or it runs still.
     pub code: Option<i32>,
-    /// Its last sentence; empty where it said none.
+    /// The sentence with which it ended; empty where it said none.
     pub text: String,
 }
 
@@ -120,7 +121,7 @@ impl ProgramEnd {
 impl fmt::Display for ProgramEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.text.as_str(), self.code) {
-            ("", Some(code)) => write!(f, "its program ended with code {code} and said nothing"),
+            ("", Some(code)) => write!(f, "its program ended with code {code} and gave no reason"),
             ("", None) => f.write_str("its program was killed"),
             (text, _) => f.write_str(text),
         }

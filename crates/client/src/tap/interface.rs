@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_blocking;
 
 use super::stream::Stream;
-use super::{Program, TapError, TapServer, TapSpec, connect, open};
+use super::{Program, TapError, TapServer, TapSpec, connect_async, open};
 use crate::socket::watch;
 
 /// An Ethernet interface, while this lives.
@@ -24,15 +24,13 @@ pub struct TapInterface {
 }
 
 impl TapInterface {
-    /// Connects to a server, which makes the interface then, a moment later. Cancelled, it connects
-    /// perhaps, and ends the connection.
+    /// Connects to a server, which makes the interface then, a moment later. Cancelled, it leaves
+    /// nothing behind.
     ///
     /// # Errors
     /// [`TapError::Connect`].
     pub async fn connect(server: &TapServer) -> Result<Self, TapError> {
-        let server = server.clone();
-        let stream = blocking("connect", move || connect(&server)).await?;
-        Self::new(stream, None)
+        Self::new(connect_async(server).await?, None)
     }
 
     /// Makes an interface, which is there and has its addresses when this returns. Cancelled, it makes

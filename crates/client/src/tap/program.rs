@@ -2,8 +2,8 @@
 //!
 //! Its standard input is its end of the pair (`--fd=0`), and on its standard output, a pipe, it says the
 //! interface's name once that is there and configured (`--print-name`); no descriptor has to be inherited
-//! by number. What it says on its standard error is kept, for its last sentence is the reason where
-//! something fails. When our end of the pair is closed, however that comes about, it removes the
+//! by number. What it says on its standard error is kept, for a sentence with its name before it is the reason
+//! where something fails. When our end of the pair is closed, however that comes about, it removes the
 //! interface and ends.
 
 use std::io::{self, PipeReader, Read};
@@ -23,6 +23,9 @@ const END: Duration = Duration::from_secs(5);
 
 /// How much of what the program says is kept, in bytes.
 const KEPT: usize = 16 << 10;
+
+/// What stands before a sentence with which the program ends.
+const SENTENCES: [&str; 3] = ["hypertap: ", "tapserver: ", "error: "];
 
 /// The longest name of an interface in bytes, with the end of its line.
 const LONGEST_NAME: usize = 64;
@@ -72,7 +75,11 @@ impl Program {
                 drop(socket);
                 match outcome {
                     Err(source) => Err(TapError::Io { doing: "hear from the program", source }),
-                    Ok(_) if deadline.is_past() => Err(TapError::NotReady(spec.timeout)),
+                    Ok(_) if deadline.is_past() => {
+                        // It had its time; the kernel removes what it may have made.
+                        program.kill();
+                        Err(TapError::NotReady(spec.timeout))
+                    }
                     Ok(_) => Err(TapError::Refused(program.end())),
                 }
             }
@@ -88,9 +95,14 @@ impl Program {
     /// Waits for its end, and kills it when that does not come.
     fn wait(&mut self) -> Option<ExitStatus> {
         if !self.hear_out(Deadline::after(Some(END))) {
-            // It can only have ended meanwhile.
-            let _ = self.child.kill();
+            return self.kill();
         }
+        self.child.wait().ok()
+    }
+
+    fn kill(&mut self) -> Option<ExitStatus> {
+        // It can only have ended meanwhile.
+        let _ = self.child.kill();
         self.child.wait().ok()
     }
 
@@ -115,7 +127,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.wait();
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.wait();
+        }
     }
 }
 
@@ -135,12 +149,12 @@ fn read_line(mut pipe: PipeReader, deadline: Deadline) -> io::Result<Option<Stri
     Ok(None)
 }
 
-/// The sentence with which a program ends: ours, else the one that says that the command line is wrong,
-/// else its last line.
+/// The sentence with which a program ends, under either of its names, else the one that says that the command
+/// line is wrong. Other lines are its log, and no reasons.
 fn last_sentence(said: &str) -> String {
     let begins = |mark: &str| said.lines().rev().find_map(|line| line.strip_prefix(mark));
-    let last = || said.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    begins("hypertap: ").or_else(|| begins("error: ")).or_else(last).unwrap_or_default().to_owned()
+    let sentence = SENTENCES.iter().find_map(|mark| begins(mark));
+    sentence.unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::calls::{self, Call};
+use crate::connect::connect_async;
 use crate::error::{Error, Result};
 use crate::protocol::{Protocol, Ticket};
 use crate::session::{CONNECT_TIME, REPLY_TIME, Session};
-use crate::socket::{Socket, watch};
+use crate::socket::watch;
 use crate::start::Prepared;
 use crate::{Address, DataSocket, Event, PastEvent, Routes, Start, Stats, Status};
 
@@ -39,14 +39,14 @@ impl Tunnel {
     /// [`Error::Connect`]; [`Error::Refused`] when the daemon turns this client away.
     pub async fn connect(address: impl Into<Address>) -> Result<Self> {
         let address = address.into();
-        let greeted = async {
-            let socket = connect(&address).await.and_then(|socket| watch(Session::new(socket)));
-            let session = socket.map_err(|source| Error::Connect { address: address.clone(), source })?;
-            let mut tunnel = Self { session, reply_time: Some(REPLY_TIME) };
-            tunnel.until(|protocol| protocol.is_greeted().then_some(())).await?;
-            Ok(tunnel)
-        };
-        timeout(CONNECT_TIME, greeted).await.unwrap_or(Err(Error::TimedOut))
+        let deadline = Instant::now() + CONNECT_TIME;
+        let socket = connect_async(&address, CONNECT_TIME).await;
+        let session = socket.and_then(|socket| watch(Session::new(socket)));
+        let session = session.map_err(|source| Error::Connect { address, source })?;
+        let mut tunnel = Self { session, reply_time: Some(REPLY_TIME) };
+        let greeting = tunnel.until(|protocol| protocol.is_greeted().then_some(()));
+        timeout_at(deadline, greeting).await.unwrap_or(Err(Error::TimedOut))?;
+        Ok(tunnel)
     }
 
     /// Sets how long a reply may take; `None` is for ever. 30 s until set.
@@ -249,13 +249,6 @@ impl Tunnel {
                 guard.clear_ready_matching(Ready::READABLE);
             }
         }
-    }
-}
-
-async fn connect(address: &Address) -> std::io::Result<Socket> {
-    match address {
-        Address::Tcp(address) => Socket::tcp(TcpStream::connect(address).await?.into_std()?),
-        Address::Unix(path) => Socket::unix(UnixStream::connect(path).await?.into_std()?),
     }
 }
 
