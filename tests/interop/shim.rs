@@ -6,7 +6,9 @@ mod scene;
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use hypertap_tests::daemon::binary;
@@ -14,7 +16,7 @@ use hypertap_tests::frame::frame;
 use hypertap_tests::machine::{Uplink, ping, run, scratch};
 use hypertap_tests::peer::STRANGER;
 use hypertap_tests::program::Program;
-use hypertap_tests::tap::FrameClient;
+use hypertap_tests::tap::{self, FrameClient, Wire};
 use hypertap_tests::{Setup, eventually, in_namespaces, in_namespaces_within};
 use nix::sys::signal::Signal;
 
@@ -226,13 +228,21 @@ fn what_cannot_be_had_is_refused_and_said() {
         let mut program = Shim::start(false, &options, &[echo.as_str(), "1001"]);
         assert_eq!(program.end().code(), Some(2));
         program.expect("the program gets no TUN");
+        let socat = ["socat", "TUN:10.7.0.1/24,iff-up", "STDIO"];
+        let mut program = Shim::start(false, &["--tunnel=/run/test/nobody"], &socat);
+        assert_eq!(program.end().code(), Some(1));
+        program.expect(
+            "the program gets no TUN: cannot connect to the daemon at /run/test/nobody: No such file",
+        );
         let inner = binary().to_string_lossy().into_owned();
         let mut program = switch.shim(&[inner.as_str(), "shim", "--", "true"]);
         assert_eq!(program.end().code(), Some(1));
         program.expect("Linux allows one at a time");
-        let mut program = switch.shim(&["/run/test/nobody"]);
-        assert_eq!(program.end().code(), Some(1));
-        program.expect("cannot start /run/test/nobody: No such file");
+        for (name, code) in [("/run/test/nobody", 127), ("/etc/passwd", 126)] {
+            let mut program = switch.shim(&[name]);
+            assert_eq!(program.end().code(), Some(code));
+            program.expect(&format!("cannot start {name}: "));
+        }
     });
 }
 
@@ -272,6 +282,86 @@ fn signals_and_ends_go_both_ways() {
         assert_echoes(&again.station, b"hello again");
         stays.signal(Signal::SIGTERM);
         assert_eq!(stays.end().code(), Some(128 + 15));
+    });
+}
+
+#[test]
+fn what_anybody_may_have_put_at_a_default_place_is_not_used() {
+    in_namespaces(|| {
+        let runtime = scratch("runtime");
+        let path = runtime.join("hypertap");
+        fs::create_dir_all(&path).expect("the folder is ours");
+        let _server = server(false, &path.join("tap"), "10.9.0.1/24");
+        let echo = echo_in_c();
+        // Of root's making it is as good as the user's own.
+        let good = Shim::start_in(&runtime, false, &[], &[echo.as_str(), "1002"]);
+        good.expect("mtu 1500\n");
+        chown(&path, Some(STRANGER + 1), None).expect("root may");
+        let mut bad = Shim::start_in(&runtime, false, &[], &[echo.as_str(), "1002"]);
+        assert_eq!(bad.end().code(), Some(2));
+        bad.expect("others could have made what is in this state directory");
+        // The folder is right, but who listens is not.
+        chown(&path, Some(STRANGER), None).expect("root may");
+        let script = "import os, socket, sys, time\nsock = socket.socket(socket.AF_UNIX)\n\
+                      sock.bind(sys.argv[1])\nos.chmod(sys.argv[1], 0o777)\nos.setresuid(4321, 4321, 4321)\n\
+                      sock.listen()\ntime.sleep(60)";
+        fs::remove_file(path.join("tap")).expect("it is there");
+        let mut other = Command::new("python3");
+        let mut other = other.args(["-c", script]).arg(path.join("tap")).spawn().expect("it is a program");
+        eventually("it listens", || UnixStream::connect(path.join("tap")).is_ok());
+        let mut bad = Shim::start_in(&runtime, false, &[], &[echo.as_str(), "1002"]);
+        assert_eq!(bad.end().code(), Some(2));
+        bad.expect("user 4321 listens there");
+        let named = format!("--tap={}/tap", path.display());
+        let named = Shim::start(false, &[&named], &[echo.as_str(), "1002"]);
+        named.expect("mtu 1500\n");
+        other.kill().expect("it runs");
+        other.wait().expect("it ends");
+    });
+}
+
+#[test]
+fn a_server_that_is_full_is_tried_more_and_more_seldom() {
+    in_namespaces(|| {
+        let path = scratch("full").to_string_lossy().into_owned();
+        let listen = format!("--listen={path},framing=le16");
+        let _server = tap::start(&[&listen, "--socket-mode=0666", "--keep", "--no-host"]);
+        let _only = FrameClient::unix(&path, Wire::Le16);
+        let lan = format!("--tap={path}");
+        let program = Shim::start(false, &["--reconnect", &lan], &[&echo_in_c(), "1002"]);
+        program.expect("tried more and more seldom");
+        program.expect("ended at once again");
+        assert_eq!(program.log().matches("a server is there again").count(), 1);
+    });
+}
+
+#[test]
+fn a_terminal_s_signals_reach_what_they_would_without_a_shim() {
+    in_namespaces(|| {
+        // In a session of its own: closed, the terminal tells only its leader, which is the shim; and Ctrl-C
+        // reaches no daemon by itself.
+        let script = r#"
+import os, pty, signal, sys, time
+signal.alarm(30)
+def start(program):
+    pid, terminal = pty.fork()
+    if pid == 0: os.execv(sys.argv[1], [sys.argv[1], 'shim', '--', 'python3', '-c', program])
+    said = b''
+    while b'ready' not in said: said += os.read(terminal, 1000)
+    return pid, terminal
+pid, terminal = start('import time; print("ready", flush=True); time.sleep(100)')
+os.close(terminal)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+daemon = 'import os, time; os.fork() and os._exit(5); os.setsid(); print("ready", flush=True); time.sleep(100)'
+pid, terminal = start(daemon)
+ended = 0, 0
+while ended[0] == 0:
+    os.write(terminal, b'\x03')
+    time.sleep(0.05)
+    ended = os.waitpid(pid, os.WNOHANG)
+assert os.waitstatus_to_exitcode(ended[1]) == 5
+"#;
+        run("python3", &["-c".as_ref(), script.as_ref(), binary().as_os_str()]);
     });
 }
 

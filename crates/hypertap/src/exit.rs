@@ -23,6 +23,10 @@ pub enum Exit {
     NameTaken = 5,
     /// A peer broke the protocol.
     Protocol = 6,
+    /// A program that was to be run is there, but cannot be, as env(1) says it.
+    NotRunnable = 126,
+    /// A program that was to be run is not there.
+    NoProgram = 127,
 }
 
 impl Exit {

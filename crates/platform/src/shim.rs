@@ -33,11 +33,12 @@ pub use crate::macos::shim::{Program, ends, serve, spawn};
 
 /// A TUN device, as the program sees it.
 pub trait Device: Send {
-    /// The program opens it, with `O_NONBLOCK` or without: the descriptor for it.
+    /// The program opens it, with `O_NONBLOCK` or without: the descriptor for it; without one the call goes
+    /// on in the kernel.
     ///
     /// # Errors
     /// Are the program's, by their number.
-    fn open(&mut self, nonblocking: bool) -> io::Result<OwnedFd>;
+    fn open(&mut self, caller: &dyn Caller, nonblocking: bool) -> io::Result<Option<OwnedFd>>;
 
     /// The program makes an ioctl(2) with `request`, on a descriptor of whatever kind.
     ///
@@ -55,9 +56,15 @@ pub enum Reply {
     Value(i32),
 }
 
-/// Who makes an ioctl(2).
+/// Who makes a call.
 pub trait Caller {
-    /// The inode of the descriptor, if that is a socket.
+    /// The user by whom the kernel judges what it does with files (`fsuid`), as we number users.
+    ///
+    /// # Errors
+    /// When it is gone.
+    fn user(&self) -> io::Result<u32>;
+
+    /// The inode of the descriptor that an ioctl(2) is about, if that is a socket.
     fn socket(&self) -> Option<u64>;
 
     /// Fills `bytes` from the program's memory.

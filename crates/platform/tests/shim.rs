@@ -16,6 +16,8 @@ use nix::unistd::{read, write};
 
 const TUNSETIFF: u32 = 0x4004_54ca;
 const USER: u32 = 43_212;
+/// One that the device is not for.
+const GUEST: u32 = 43_213;
 
 /// All children of this process are waited for, so the tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -38,7 +40,12 @@ impl Echo {
 }
 
 impl Device for Echo {
-    fn open(&mut self, nonblocking: bool) -> io::Result<OwnedFd> {
+    fn open(&mut self, caller: &dyn Caller, nonblocking: bool) -> io::Result<Option<OwnedFd>> {
+        let user = caller.user()?;
+        if user == GUEST {
+            self.note(format!("not for {user}"));
+            return Ok(None);
+        }
         let Ends { ours, program, inode } = shim::ends(nonblocking)?;
         self.note(format!("open {nonblocking}"));
         thread::spawn(move || {
@@ -48,7 +55,7 @@ impl Device for Echo {
             }
         });
         assert_ne!(inode, 0);
-        Ok(program)
+        Ok(Some(program))
     }
 
     fn ioctl(&mut self, caller: &dyn Caller, request: u32, argument: u64) -> io::Result<Reply> {
@@ -252,6 +259,22 @@ os.wait()
 ";
     let (printed, _) = run(python(script).current_dir(folder.path()));
     assert_eq!(printed, "b'shim0'\nb'packet'\n");
+}
+
+#[test]
+fn who_asks_is_the_user_that_the_program_has_become() {
+    let _turn = turn();
+    // The user of its files alone, as setfsuid(2) sets it.
+    let script = format!(
+        r"
+import ctypes, os
+ctypes.CDLL(None).setfsuid({GUEST})
+try: os.close(os.open('/dev/net/tun', os.O_RDWR)); print('opened')
+except OSError: print('refused')
+"
+    );
+    let (_, asked) = run(&mut python(&script));
+    assert_eq!(asked, [format!("not for {GUEST}")]);
 }
 
 #[test]

@@ -25,6 +25,12 @@ impl Shim {
     /// Starts `program` with the shim's own `options`, in the namespace `far` or in this one.
     #[track_caller]
     pub fn start<S: AsRef<str>>(far: bool, options: &[&str], program: &[S]) -> Self {
+        Self::start_in(Path::new(""), far, options, program)
+    }
+
+    /// The same, where the user's own files that are for now are in `runtime`, unless that is empty.
+    #[track_caller]
+    pub fn start_in<S: AsRef<str>>(runtime: &Path, far: bool, options: &[&str], program: &[S]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let log = scratch(&format!("shim-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let file = File::create(&log).expect("the folder is ours");
@@ -37,7 +43,11 @@ impl Shim {
             command.uid(STRANGER).gid(STRANGER);
         }
         command.arg("shim").args(options).arg("--").args(program.iter().map(AsRef::as_ref));
-        command.env("HYPERTAP_LOG", "debug").current_dir("/").stdin(Stdio::null());
+        command
+            .env("HYPERTAP_LOG", "debug")
+            .env("XDG_RUNTIME_DIR", runtime)
+            .current_dir("/")
+            .stdin(Stdio::null());
         command.stdout(file.try_clone().expect("a descriptor")).stderr(file);
         Self { child: command.spawn().expect("it is a program"), log }
     }

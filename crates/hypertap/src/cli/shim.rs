@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, anyhow};
@@ -13,12 +13,14 @@ use hypertap_client::Address;
 use hypertap_platform::shim;
 use hypertap_wire::ethernet::MacAddress;
 use ipnet::IpNet;
+use nix::errno::Errno;
 
-use super::status::ROOT_STATE_DIR;
+use super::status::{ROOT_STATE_DIR, default_state_dirs};
 use super::tap::{Place, mac_address, place_of};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::shim::device::{Settings, VirtualDevice};
+use crate::shim::link::TapServer;
 use crate::shim::tunnel::TunnelSettings;
 
 /// The name of the tap server's socket in a state directory, where nothing else is said.
@@ -27,7 +29,7 @@ const TAP_SOCKET: &str = "tap";
 const EXAMPLES: &str = "\
 Examples:
   hypertap tap --listen=/tmp/lan,framing=le16 --keep --max-clients=8 --no-host
-  hypertap shim --tap=/tmp/lan -- openvpn --dev tap0 --remote 192.0.2.1 --secret key
+  hypertap shim --tap=/tmp/lan -- openvpn --dev tap0 --remote 192.0.2.1 --secret key --cipher AES-256-CBC
   hypertap shim --tap=/tmp/lan -- qemu-system-x86_64 -netdev tap,id=n,script=no,downscript=no -device e1000,netdev=n
   hypertap shim -- socat TUN:10.7.0.1/24,iff-up UDP:192.0.2.1:5555";
 
@@ -87,7 +89,7 @@ fn daemon(text: &str) -> Result<Address, String> {
 /// When it cannot be started.
 pub fn run(args: &ShimArgs) -> Result<(), Failure> {
     let settings = Settings {
-        tap: args.tap.clone().unwrap_or_else(|| Place::Unix(default_socket())),
+        tap: args.tap.clone().map_or_else(default_server, |place| TapServer { place, is_named: true }),
         tunnel: TunnelSettings {
             daemon: args.tunnel.clone(),
             ipv4: args.address,
@@ -100,13 +102,7 @@ pub fn run(args: &ShimArgs) -> Result<(), Failure> {
     let name = args.command[0].to_string_lossy().into_owned();
     let mut command = Command::new(&args.command[0]);
     command.args(&args.command[1..]);
-    let (program, listener) = shim::spawn(&mut command).map_err(|error| match error.kind() {
-        io::ErrorKind::ResourceBusy => anyhow!(
-            "another program answers for system calls that are made in here (`hypertap shim` and `hypertap \
-             bypass` do, by seccomp's user notification), and Linux allows one at a time: run this outside of that"
-        ),
-        _ => anyhow!(error).context(format!("cannot start {name}")),
-    })?;
+    let (program, listener) = shim::spawn(&mut command).map_err(|error| not_started(&name, error))?;
     let served = shim::serve(listener, Box::new(VirtualDevice::new(settings)))
         .with_context(|| format!("cannot serve {name}"))?;
     let status = program.wait().with_context(|| format!("cannot wait for {name}"))?;
@@ -117,7 +113,28 @@ pub fn run(args: &ShimArgs) -> Result<(), Failure> {
 }
 
 /// Where the tap server is expected: in this user's own state directory, else in root's.
-fn default_socket() -> PathBuf {
-    let own = hypertap_platform::default_state_dir().join(TAP_SOCKET);
-    if own.exists() { own } else { Path::new(ROOT_STATE_DIR).join(TAP_SOCKET) }
+fn default_server() -> TapServer {
+    let mut sockets = default_state_dirs().into_iter().map(|directory| directory.join(TAP_SOCKET));
+    let there = sockets.find(|socket| socket.exists());
+    let path = there.unwrap_or_else(|| Path::new(ROOT_STATE_DIR).join(TAP_SOCKET));
+    TapServer { place: Place::Unix(path), is_named: false }
+}
+
+/// Why a program does not start; with the codes of env(1) where that is its own fault.
+fn not_started(name: &str, error: io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::ResourceBusy => {
+            return anyhow!(
+                "another program answers for system calls that are made in here (`hypertap shim` and `hypertap \
+                 bypass` do, by seccomp's user notification), and Linux allows one at a time: run this outside \
+                 of that"
+            )
+            .into();
+        }
+        io::ErrorKind::NotFound => Exit::NoProgram,
+        io::ErrorKind::PermissionDenied => Exit::NotRunnable,
+        _ if error.raw_os_error() == Some(Errno::ENOEXEC as i32) => Exit::NotRunnable,
+        _ => Exit::Other,
+    };
+    Failure::new(exit, anyhow!(error).context(format!("cannot start {name}")))
 }

@@ -1,5 +1,7 @@
 //! `hypertap status`: what a running daemon is doing.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,6 +9,7 @@ use anyhow::anyhow;
 use clap::Args;
 use hypertap_client::Address;
 use hypertap_client::blocking::Tunnel;
+use hypertap_platform::process::effective_uid;
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -81,12 +84,32 @@ fn no_answer(path: &Path, error: anyhow::Error) -> Failure {
     if is_enough { error } else { error.context(named()) }.into()
 }
 
-/// The sockets in a state directory; without one, in this user's own and in root's.
+/// The state directories that are looked into when nobody names one: this user's own and root's. One that
+/// somebody else made, as anybody may in `/tmp`, is left out: what listens there could be anybody's.
+pub fn default_state_dirs() -> Vec<PathBuf> {
+    let mut directories = vec![hypertap_platform::default_state_dir(), PathBuf::from(ROOT_STATE_DIR)];
+    directories.dedup();
+    directories.retain(|directory| match fs::symlink_metadata(directory) {
+        Ok(found) if is_trusted(&found, effective_uid()) => true,
+        Ok(_) => {
+            let text = "others could have made what is in this state directory, so it is passed over; remove it, \
+                        or name the socket that is meant";
+            tracing::warn!(path = %directory.display(), "{text}");
+            false
+        }
+        Err(_) => false,
+    });
+    directories
+}
+
+/// Whether only `user` and root can have put something into a directory, links not counted as one.
+fn is_trusted(found: &fs::Metadata, user: u32) -> bool {
+    found.is_dir() && [0, user].contains(&found.uid()) && found.mode() & 0o022 == 0
+}
+
+/// The sockets in a state directory; without one, in those of [`default_state_dirs`].
 pub fn sockets(state_dir: Option<&Path>) -> Vec<PathBuf> {
-    let directories = match state_dir {
-        Some(directory) => vec![directory.to_owned()],
-        None => vec![hypertap_platform::default_state_dir(), PathBuf::from(ROOT_STATE_DIR)],
-    };
+    let directories = state_dir.map_or_else(default_state_dirs, |directory| vec![directory.to_owned()]);
     let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok());
     let mut paths: Vec<PathBuf> = entries
         .flatten()
@@ -158,5 +181,36 @@ fn age(at: f64) -> String {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_trusted_where_nobody_else_could_have_put_something() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let us = effective_uid();
+        let trusted = |path: &Path, user| is_trusted(&fs::symlink_metadata(path).expect("it is there"), user);
+        let allow =
+            |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("ours");
+        for (mode, wanted) in [(0o700, true), (0o755, true), (0o775, false), (0o1777, false)] {
+            allow(mode);
+            assert_eq!(trusted(folder.path(), us), wanted, "{mode:o}");
+        }
+        allow(0o700);
+        let (link, file) = (folder.path().join("link"), folder.path().join("file"));
+        symlink(folder.path(), &link).expect("a link");
+        fs::write(&file, "").expect("written");
+        assert!(!trusted(&link, us) && !trusted(&file, us));
+        if us != 0 {
+            assert!(!trusted(folder.path(), us + 1));
+        } else {
+            std::os::unix::fs::chown(folder.path(), Some(us + 1), None).expect("root may");
+            assert!(!trusted(folder.path(), us) && trusted(folder.path(), us + 1));
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
+use hypertap_platform::process::effective_uid;
 use hypertap_platform::shim::{Caller, Device, Ends, Reply, ends};
 use hypertap_wire::ethernet::MacAddress;
 use hypertap_wire::offload::Layer;
@@ -14,12 +16,12 @@ use nix::net::if_::if_nametoindex;
 
 use super::header::Header;
 use super::interface::{Interface, only_asks};
-use super::link::{Link, TapLink};
+use super::link::{Link, TapLink, TapServer};
 use super::name;
 use super::pump::{Pump, Reconnect, is_closed};
 use super::request::{self, Ifreq};
 use super::tunnel::{ProgramTunnel, TunnelSettings};
-use crate::cli::tap::Place;
+use crate::exit::Failure;
 
 /// How many descriptors of the device may be open at once, copies not counted.
 const OPEN: usize = 64;
@@ -32,7 +34,7 @@ const LAST_PACKETS: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The tap server of a TAP.
-    pub tap: Place,
+    pub tap: TapServer,
     /// The tunnel of a TUN.
     pub tunnel: TunnelSettings,
     /// Whether another tap server is looked for when the first has ended.
@@ -121,13 +123,23 @@ impl VirtualDevice {
         let Some(joined) = self.joined().find(|joined| joined.interface.name == wanted) else {
             return Ok(Reply::Continue);
         };
+        // It knows what to say of a descriptor that is none.
+        if caller.socket().is_none() {
+            return Ok(Reply::Continue);
+        }
         if only_asks(request) && if_nametoindex(joined.interface.name.as_str()).is_ok() {
             return Ok(Reply::Continue);
         }
+        if !only_asks(request) && caller.user()? != effective_uid() {
+            return Err(Errno::EPERM.into());
+        }
         let before = joined.interface.addresses;
         let reply = joined.interface.answer(request, &mut asked)?;
-        if joined.interface.addresses != before {
-            joined.readdressed();
+        if joined.interface.addresses != before
+            && let Err(errno) = joined.readdressed()
+        {
+            joined.interface.addresses = before;
+            return Err(errno.into());
         }
         caller.write(argument, &asked.0)?;
         Ok(reply)
@@ -135,6 +147,9 @@ impl VirtualDevice {
 
     /// `TUNSETIFF`.
     fn set_interface(&mut self, at: usize, asked: &mut Ifreq) -> io::Result<()> {
+        if self.files.get(at).is_some_and(|file| matches!(file.state, State::Joined(_))) {
+            return Err(Errno::EEXIST.into());
+        }
         let flags = asked.flags();
         let layer = match flags & (request::IFF_TUN | request::IFF_TAP) {
             request::IFF_TUN => Layer::Network,
@@ -153,6 +168,9 @@ impl VirtualDevice {
         let name = name::resolve(wanted, layer, |name| is_taken(name) || if_nametoindex(name).is_ok())?;
         if is_taken(&name) {
             return Err(Errno::EBUSY.into());
+        }
+        if is_other_device(&name) {
+            return Err(Errno::EINVAL.into());
         }
         let index = self.files.get(at).and_then(|file| file.index);
         let index = index.unwrap_or(self.next_index);
@@ -184,15 +202,16 @@ impl VirtualDevice {
                 | request::IFF_ONE_QUEUE
                 | request::IFF_VNET_HDR);
         if interface.layer == Layer::Link {
-            let place = &self.settings.tap;
-            let link = TapLink::connect(place, self.settings.mtu.into()).map_err(|error| {
+            let server = &self.settings.tap;
+            let place = &server.place;
+            let link = TapLink::connect(server, self.settings.mtu.into()).map_err(|error| {
                 let text = "no tap server answers, so the program gets no TAP; start one with `hypertap tap \
                             --listen=PATH,framing=le16 --keep`, or name another with --tap";
                 tracing::warn!(at = %place, %error, "{text}");
                 Errno::ENODEV
             })?;
             let pump = Pump::start(&interface.name, ours, header, alive, || {})?;
-            let (again, mtu) = (place.clone(), self.settings.mtu.into());
+            let (again, mtu) = (server.clone(), self.settings.mtu.into());
             let reconnect = self.settings.reconnect.then(|| -> Reconnect {
                 Box::new(move || TapLink::connect(&again, mtu).map(|link| -> Arc<dyn Link> { link }))
             });
@@ -221,31 +240,39 @@ impl Joined {
     fn start(&mut self, address: std::net::Ipv4Addr) -> Result<(), ()> {
         let Some(tunnel) = &self.tunnel else { return Ok(()) };
         let name = &self.interface.name;
-        let complain = |error: &anyhow::Error| {
-            tracing::warn!(interface = name, "the program gets no TUN: {error:#}");
+        let complain = |error: anyhow::Error| {
+            let cause = Failure::from(error).sentence();
+            tracing::warn!(interface = name, "the program gets no TUN: {cause}");
         };
-        let link = tunnel.start(name, address, self.interface.mtu).map_err(|error| complain(&error))?;
-        self.pump.join(Arc::new(link), None).map_err(|error| complain(&error.into()))?;
+        let link = tunnel.start(name, address, self.interface.mtu).map_err(complain)?;
+        self.pump.join(Arc::new(link), None).map_err(|error| complain(error.into()))?;
         self.interface.addresses.own.get_or_insert(address);
         tracing::info!(interface = name, %address, "the program has a TUN");
         Ok(())
     }
 
-    /// The program changed its addresses.
-    fn readdressed(&mut self) {
-        let Some(tunnel) = self.tunnel.clone() else { return };
-        let Some(own) = self.interface.addresses.own else { return };
+    /// The program changed its addresses: the tunnel starts, if it can, and takes them over.
+    fn readdressed(&mut self) -> Result<(), Errno> {
+        let Some(tunnel) = self.tunnel.clone() else { return Ok(()) };
+        let Some(own) = self.interface.addresses.own else { return Ok(()) };
         if !self.pump.is_joined() {
-            let _ = self.start(own);
+            self.start(own).map_err(|()| Errno::ENODEV)?;
         }
         if let Err(error) = tunnel.include(&self.interface.addresses) {
-            tracing::warn!(interface = self.interface.name, "{error:#}");
+            let cause = Failure::from(error).sentence();
+            tracing::warn!(interface = self.interface.name, "{cause}");
         }
+        Ok(())
     }
 }
 
 impl Device for VirtualDevice {
-    fn open(&mut self, nonblocking: bool) -> io::Result<OwnedFd> {
+    fn open(&mut self, caller: &dyn Caller, nonblocking: bool) -> io::Result<Option<OwnedFd>> {
+        // One that gave up our rights, as a daemon does, is not to have them back by us.
+        if caller.user()? != effective_uid() {
+            tracing::debug!("another user opens /dev/net/tun; that is for the kernel to answer");
+            return Ok(None);
+        }
         self.forget_closed();
         if self.files.len() >= OPEN {
             tracing::warn!("the program has /dev/net/tun open {OPEN} times, which is the limit");
@@ -253,7 +280,7 @@ impl Device for VirtualDevice {
         }
         let Ends { ours, program, inode } = ends(nonblocking)?;
         self.files.push(File { inode, index: None, state: State::Open(ours) });
-        Ok(program)
+        Ok(Some(program))
     }
 
     fn ioctl(&mut self, caller: &dyn Caller, request: u32, argument: u64) -> io::Result<Reply> {
@@ -265,6 +292,9 @@ impl Device for VirtualDevice {
             return Ok(Reply::Continue);
         };
         if request == request::TUNSETIFF {
+            if caller.user()? != effective_uid() {
+                return Err(Errno::EPERM.into());
+            }
             self.forget_closed();
             let Some(at) = self.files.iter().position(|file| file.inode == inode) else {
                 return Err(io::Error::from_raw_os_error(request::EBADFD));
@@ -328,7 +358,7 @@ impl File {
             | request::TUNSETVNETLE => done,
             request::TUNGETSNDBUF => set(caller, argument, i32::MAX),
             request::TUNGETVNETHDRSZ => {
-                let len = joined.pump.header().virtio();
+                let len = joined.pump.header().virtio_size();
                 set(caller, argument, i32::try_from(len).unwrap_or(i32::MAX))
             }
             request::TUNSETVNETHDRSZ => {
@@ -340,6 +370,12 @@ impl File {
             _ => Err(refuse(request, Errno::EOPNOTSUPP)),
         }
     }
+}
+
+/// Whether the machine calls something so that is neither TUN nor TAP, as `lo` is.
+fn is_other_device(name: &str) -> bool {
+    let device = Path::new("/sys/class/net").join(name);
+    device.exists() && !device.join("tun_flags").exists()
 }
 
 /// Says what is not done.
@@ -373,3 +409,6 @@ impl Drop for VirtualDevice {
         let _ = self.all_sent.recv_timeout(LAST_PACKETS);
     }
 }
+
+#[cfg(test)]
+mod tests;

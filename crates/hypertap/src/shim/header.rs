@@ -15,26 +15,31 @@ const PACKET_INFORMATION: usize = 4;
 pub struct Header {
     layer: Layer,
     has_information: bool,
-    /// 0: there is none.
+    has_virtio: bool,
+    /// The length of the virtio-net header, if there is one or not.
     virtio: AtomicUsize,
 }
 
 impl Header {
     /// Of a TUN or TAP as the program asked for it.
     pub fn new(layer: Layer, has_information: bool, has_virtio: bool) -> Self {
-        let virtio = AtomicUsize::new(if has_virtio { VirtioHeader::LEN } else { 0 });
-        Self { layer, has_information, virtio }
+        Self { layer, has_information, has_virtio, virtio: AtomicUsize::new(VirtioHeader::LEN) }
     }
 
     /// The virtio-net header's length in bytes, 0 without one.
-    pub fn virtio(&self) -> usize {
+    fn virtio(&self) -> usize {
+        if self.has_virtio { self.virtio_size() } else { 0 }
+    }
+
+    /// The length in bytes that such a header has, or would have.
+    pub fn virtio_size(&self) -> usize {
         self.virtio.load(Ordering::Relaxed)
     }
 
-    /// Sets that length, of a device that has one. Returns whether there can be such a header.
+    /// Sets that length. Returns whether there can be such a header.
     pub fn set_virtio(&self, len: usize) -> bool {
         let can = (VirtioHeader::LEN..=128).contains(&len);
-        if can && self.virtio() != 0 {
+        if can {
             self.virtio.store(len, Ordering::Relaxed);
         }
         can
@@ -49,7 +54,8 @@ impl Header {
     /// appends them to `batch`. Returns whether it means any.
     pub fn take(&self, written: &[u8], batch: &mut Batch) -> bool {
         let virtio = self.virtio();
-        let Some(packet) = written.get(self.len()..).filter(|packet| !packet.is_empty()) else {
+        let shortest = if self.layer == Layer::Link { ethernet::HEADER } else { 1 };
+        let Some(packet) = written.get(self.len()..).filter(|packet| packet.len() >= shortest) else {
             return false;
         };
         if virtio == 0 {
@@ -113,8 +119,9 @@ mod tests {
     #[test]
     fn a_device_without_a_virtio_header_gets_none_by_setting_its_length() {
         let header = Header::new(Layer::Link, false, false);
+        assert_eq!((header.virtio_size(), header.virtio()), (10, 0));
         assert!(header.set_virtio(12));
-        assert_eq!(header.virtio(), 0);
+        assert_eq!((header.virtio_size(), header.virtio()), (12, 0));
     }
 
     #[test]
@@ -131,5 +138,7 @@ mod tests {
         for len in 0..=14 {
             assert_eq!(taken(&header, &vec![0; len]), None);
         }
+        let bare = Header::new(Layer::Link, false, false);
+        assert_eq!((taken(&bare, &[2; 13]), taken(&bare, &[2; 14])), (None, Some(vec![2; 14])));
     }
 }

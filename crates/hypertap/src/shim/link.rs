@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypertap_client::blocking::DataSocket;
+use hypertap_platform::peer::unix_peer;
+use hypertap_platform::process::effective_uid;
 use hypertap_wire::batch::Batch;
 use hypertap_wire::ethernet;
 use hypertap_wire::frames::{FrameReader, Framing};
@@ -44,6 +46,14 @@ pub trait Link: Send + Sync {
     fn end(&self);
 }
 
+/// Where the tap server is.
+#[derive(Clone, Debug)]
+pub struct TapServer {
+    pub place: Place,
+    /// Whether the user named it, and so chose whose it is. Else it must be the user's own, or root's.
+    pub is_named: bool,
+}
+
 /// Frames to a tap server, each after its length in 16 bits.
 #[derive(Debug)]
 pub struct TapLink {
@@ -56,15 +66,23 @@ impl TapLink {
     /// Connects.
     ///
     /// # Errors
-    /// Of connecting.
-    pub fn connect(place: &Place, mtu: usize) -> io::Result<Arc<Self>> {
-        let (domain, address) = match place {
+    /// Of connecting; and `PermissionDenied` when it is another user's, and nobody named it.
+    pub fn connect(server: &TapServer, mtu: usize) -> io::Result<Arc<Self>> {
+        let (domain, address) = match &server.place {
             Place::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
             Place::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         socket.connect_timeout(&address, CONNECT_TIME)?;
-        if matches!(place, Place::Tcp(_)) {
+        if !server.is_named {
+            let whose = unix_peer(&socket)?;
+            if ![0, effective_uid()].contains(&whose) {
+                let text =
+                    format!("user {whose} listens there, and not this user or root; --tap may name it");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
+        }
+        if matches!(server.place, Place::Tcp(_)) {
             socket.set_tcp_nodelay(true)?;
         }
         Ok(Arc::new(Self { socket, mtu }))
@@ -149,7 +167,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("server");
         let server = UnixListener::bind(&path).expect("the folder is ours");
-        let link = TapLink::connect(&Place::Unix(path), 100).expect("it listens");
+        let link = TapLink::connect(&TapServer { place: Place::Unix(path), is_named: false }, 100)
+            .expect("it listens");
         let frame = |tags: usize, payload: usize| {
             [vec![2; 12], [0x81, 0, 0, 1].repeat(tags), vec![8, 6], vec![7; payload]].concat()
         };

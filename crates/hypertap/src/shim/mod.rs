@@ -7,7 +7,7 @@
 pub mod device;
 mod header;
 mod interface;
-mod link;
+pub mod link;
 mod name;
 mod pump;
 mod request;

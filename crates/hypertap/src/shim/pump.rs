@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hypertap_wire::batch::Batch;
 use nix::errno::Errno;
@@ -31,6 +31,10 @@ const PACKETS: usize = 2048;
 
 /// How long after a server's end, and after each attempt, another is looked for.
 const PAUSE: Duration = Duration::from_secs(1);
+/// One that ends before this time did not let us in: it may be full, so each time the pause is twice as long,
+const STEADY: Duration = Duration::from_secs(5);
+/// up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How another server is found when the first has ended.
 pub type Reconnect = Box<dyn Fn() -> io::Result<Arc<dyn Link>> + Send>;
@@ -192,34 +196,52 @@ impl Inner {
     /// To the program, until the server has ended for good.
     fn give(&self, mut link: Arc<dyn Link>, reconnect: Option<&Reconnect>) {
         let mut room = Vec::new();
+        let (mut since, mut pause, mut refused) = (Instant::now(), PAUSE, 0);
         loop {
             let ended = link.receive(&mut |packet| self.deliver(packet, &mut room));
             if self.is_over() {
                 break;
             }
-            let what_now = match reconnect {
-                Some(_) => "another is looked for each second",
-                None => "and with it the program's interface, from which it reads 0 bytes now",
-            };
-            match ended {
-                Ok(()) => tracing::warn!(interface = self.name, "the server has ended, {what_now}"),
-                Err(error) => {
-                    tracing::warn!(interface = self.name, %error, "the server has ended, {what_now}");
-                }
+            if since.elapsed() >= STEADY {
+                (pause, refused) = (PAUSE, 0);
+            } else {
+                refused += 1;
+                pause = if refused == 1 { PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
             }
-            let Some(next) = reconnect.and_then(|connect| self.next_link(connect)) else { break };
-            tracing::info!(interface = self.name, "a server is there again");
+            self.note_end(ended, reconnect.is_some(), refused);
+            let Some(next) = reconnect.and_then(|connect| self.next_link(connect, pause)) else { break };
+            if refused < 2 {
+                tracing::info!(interface = self.name, "a server is there again");
+            }
             self.set(&next);
-            link = next;
+            (link, since) = (next, Instant::now());
         }
         let _ = shutdown(self.ours.as_raw_fd(), Shutdown::Both);
         let dropped = self.dropped.load(Ordering::Relaxed);
         tracing::debug!(interface = self.name, dropped, "an interface has ended");
     }
 
-    /// Another server, unless the program closes the device before there is one.
-    fn next_link(&self, connect: &Reconnect) -> Option<Arc<dyn Link>> {
-        let pause = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::MAX);
+    /// Says that a server has ended; of many that do at once, the second says so for all.
+    fn note_end(&self, ended: io::Result<()>, is_looked_for: bool, refused: u32) {
+        let what_now = match (is_looked_for, refused) {
+            (false, _) => "and with it the program's interface, from which it reads 0 bytes now",
+            (true, 0 | 1) => "another is looked for each second",
+            (true, 2) => {
+                "again at once (it may have as many clients as it takes); tried more and more seldom"
+            }
+            (true, _) => {
+                return tracing::debug!(interface = self.name, refused, "the server has ended at once again");
+            }
+        };
+        match ended {
+            Ok(()) => tracing::warn!(interface = self.name, "the server has ended, {what_now}"),
+            Err(error) => tracing::warn!(interface = self.name, %error, "the server has ended, {what_now}"),
+        }
+    }
+
+    /// Another server, unless the program closes the device before there is one. An attempt each `pause`.
+    fn next_link(&self, connect: &Reconnect, pause: Duration) -> Option<Arc<dyn Link>> {
+        let pause = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
         while !is_closed_within(&self.ours, pause) {
             match connect() {
                 Ok(link) => return Some(link),

@@ -11,12 +11,16 @@ use nix::sys::stat::fstat;
 use super::seccomp_filter::{ARCHITECTURE, number};
 use super::seccomp_listener::{Answer, Listener};
 use super::shim_caller::Asker;
-use super::shim_path::is_tun;
+use super::shim_look::Look;
+use super::shim_path::{Place, is_device_at, is_tun};
 use crate::shim::{Device, Ends, Reply};
 
 /// Bytes that a program's end may hold for it, if the machine's limit allows as many: about what an
 /// interface's queue of 500 packets holds.
 const ROOM: usize = 1 << 20;
+
+/// The request that makes a descriptor an interface's (linux/if_tun.h).
+const TUNSETIFF: u32 = 0x4004_54ca;
 
 /// Answers the questions of a listener from [`crate::shim::spawn`] with `device`, on a thread of its
 /// own named `shim`, until the program and all that it started have ended.
@@ -25,8 +29,10 @@ const ROOM: usize = 1 << 20;
 /// `EINVAL` when the descriptor is no such listener.
 pub fn serve(listener: OwnedFd, mut device: Box<dyn Device>) -> io::Result<JoinHandle<()>> {
     let listener = Listener::new(listener)?;
+    let mut look = Look::new(is_device_at);
     thread::Builder::new().name("shim".to_owned()).spawn(move || {
-        if let Err(error) = listener.serve(|asked| answer(&listener, asked, device.as_mut())) {
+        let answered = listener.serve(|asked| answer(&listener, asked, device.as_mut(), &mut look));
+        if let Err(error) = answered {
             tracing::error!(%error, "stopped serving the program: what it opens from now on fails");
         }
     })
@@ -49,7 +55,12 @@ pub fn ends(nonblocking: bool) -> io::Result<Ends> {
     Ok(Ends { ours, program, inode })
 }
 
-fn answer(listener: &Listener, asked: &libc::seccomp_notif, device: &mut dyn Device) -> io::Result<Answer> {
+fn answer(
+    listener: &Listener,
+    asked: &libc::seccomp_notif,
+    device: &mut dyn Device,
+    look: &mut Look<Place>,
+) -> io::Result<Answer> {
     if asked.data.arch != ARCHITECTURE {
         return Ok(Answer::Continue);
     }
@@ -63,7 +74,7 @@ fn answer(listener: &Listener, asked: &libc::seccomp_notif, device: &mut dyn Dev
         How::Flags(flags) => flags,
         How::At(address) => asker.number(address)?,
     };
-    if !is_tun(&asker, opening.folder, opening.name) {
+    if !is_tun(&asker, opening.folder, opening.name, look) {
         return Ok(Answer::Continue);
     }
     // Of openat2's flags, which are 64 bits, all that matter here are in the lower half.
@@ -71,14 +82,21 @@ fn answer(listener: &Listener, asked: &libc::seccomp_notif, device: &mut dyn Dev
     if has(libc::O_PATH) || has(libc::O_DIRECTORY) {
         return Ok(Answer::Continue);
     }
-    let descriptor = device.open(has(libc::O_NONBLOCK))?;
-    Ok(Answer::Descriptor { descriptor, close_on_exec: has(libc::O_CLOEXEC) })
+    let opened = device.open(&asker.with_descriptor(-1), has(libc::O_NONBLOCK))?;
+    Ok(opened.map_or(Answer::Continue, |descriptor| Answer::Descriptor {
+        descriptor,
+        close_on_exec: has(libc::O_CLOEXEC),
+    }))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a request is an int to every driver")]
 fn ioctl(asker: &Asker<'_>, arguments: &[u64; 6], device: &mut dyn Device) -> io::Result<Answer> {
     let caller = asker.with_descriptor(arguments[0] as u32 as i32);
-    Ok(match device.ioctl(&caller, arguments[1] as u32, arguments[2])? {
+    let request = arguments[1] as u32;
+    if request == TUNSETIFF {
+        asker.complain_if_closed(arguments[2]);
+    }
+    Ok(match device.ioctl(&caller, request, arguments[2])? {
         Reply::Continue => Answer::Continue,
         Reply::Value(value) => Answer::Value(value.into()),
     })

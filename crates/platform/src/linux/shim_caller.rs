@@ -1,13 +1,14 @@
 //! The thread whose call is being answered: its memory and its files.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::fs::{self, OpenOptions};
+use std::io::{self, IoSliceMut};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 use super::seccomp_listener::Listener;
@@ -82,11 +83,24 @@ impl<'a> Asker<'a> {
     }
 
     fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        let there = [RemoteIoVec { base: place(address)?, len: bytes.len() }];
-        // Asked before, lest it be another's memory.
+        // Open, it stays this memory, whoever has the number later; asked then, it is the asker's.
+        let memory = OpenOptions::new().write(true).open(self.proc("mem"));
+        let memory = memory.inspect_err(|error| self.note_closed(error)).map_err(|error| {
+            let known = error.raw_os_error().filter(|errno| *errno != libc::ENOENT);
+            io::Error::from_raw_os_error(known.unwrap_or(libc::ESRCH))
+        })?;
         self.is_there()?;
-        let done = process_vm_writev(self.pid()?, &[IoSlice::new(bytes)], &there);
-        self.is_whole(done, bytes.len())
+        memory.write_all_at(bytes, address).map_err(|_| io::Error::from_raw_os_error(libc::EFAULT))
+    }
+
+    /// The user of [`Caller::user`].
+    fn user(&self) -> io::Result<u32> {
+        let status = fs::read_to_string(self.proc("status"))?;
+        self.is_there()?;
+        let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        // Real, effective, saved, and of the file system.
+        let user = users.and_then(|users| users.split_ascii_whitespace().nth(3)?.parse().ok());
+        user.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
     fn is_whole(&self, done: nix::Result<usize>, len: usize) -> io::Result<()> {
@@ -94,18 +108,27 @@ impl<'a> Asker<'a> {
             Ok(done) if done == len => self.is_there(),
             Ok(_) => Err(io::Error::from_raw_os_error(libc::EFAULT)),
             Err(errno) => {
-                if errno == nix::errno::Errno::EPERM {
-                    self.complain();
-                }
-                Err(errno.into())
+                let error = errno.into();
+                self.note_closed(&error);
+                Err(error)
             }
         }
     }
 
-    /// Says once that nothing can be done for such a program.
-    fn complain(&self) {
+    /// Most programs whose memory we may not see never want an interface, so that is no warning yet.
+    fn note_closed(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            tracing::debug!(pid = self.thread, "the program's memory is closed to hypertap");
+        }
+    }
+
+    /// Says once that nothing can be done for a program that asks for an interface by what is at `address`,
+    /// where that is so.
+    pub(super) fn complain_if_closed(&self, address: u64) {
         static SAID: AtomicBool = AtomicBool::new(false);
-        if !SAID.swap(true, Ordering::Relaxed) {
+        let read = self.read(address, &mut [0]);
+        let is_closed = read.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        if is_closed && !SAID.swap(true, Ordering::Relaxed) {
             let text = "the program's memory is closed to hypertap, so it gets no interface";
             let remedy = "run the shim as root, or allow it: kernel.yama.ptrace_scope up to 1, and a \
                           program file that the user may read";
@@ -126,6 +149,10 @@ impl<'a> Asker<'a> {
 }
 
 impl Caller for WithDescriptor<'_> {
+    fn user(&self) -> io::Result<u32> {
+        self.asker.user()
+    }
+
     fn socket(&self) -> Option<u64> {
         let link = fs::read_link(self.asker.proc(&format!("fd/{}", self.descriptor))).ok()?;
         link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::shim_caller::Asker;
+use super::shim_look::Look;
 
 /// How it is called, everywhere and on some systems of old.
 const NAMES: [&str; 2] = ["/dev/net/tun", "/dev/misc/net/tun"];
@@ -18,7 +19,7 @@ const NUMBERS: (u32, u32) = (10, 200);
 const LINKS: usize = 8;
 
 /// Whether the name at `name`, seen from the folder that is open as `folder`, is the TUN device's.
-pub(super) fn is_tun(asker: &Asker<'_>, folder: i32, name: u64) -> bool {
+pub(super) fn is_tun(asker: &Asker<'_>, folder: i32, name: u64, look: &mut Look<Place>) -> bool {
     let Ok(name) = asker.name(name) else { return false };
     if name.as_os_str().is_empty() {
         return false;
@@ -33,11 +34,20 @@ pub(super) fn is_tun(asker: &Asker<'_>, folder: i32, name: u64) -> bool {
         let base = base.strip_prefix(&root).map(|inner| Path::new("/").join(inner)).unwrap_or(base);
         plain(&base.join(name))
     };
-    is_called_so(&path) || leads_there(&asker.proc("root"), path)
+    is_called_so(&path) || look.at(Place { root: asker.proc("root"), path })
 }
 
-/// Follows links by their text, as far as their target is not there to be looked at.
-fn leads_there(root: &Path, mut path: PathBuf) -> bool {
+/// A path without `.` and `..` below the root of a program.
+#[derive(Debug)]
+pub(super) struct Place {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+/// Whether the device is there. Waits for the file system, as long as that likes. Follows links by their text,
+/// as far as their target is not there to be looked at.
+pub(super) fn is_device_at(place: Place) -> bool {
+    let Place { root, mut path } = place;
     for _ in 0..LINKS {
         let seen = root.join(path.strip_prefix("/").unwrap_or(&path));
         let Ok(file) = fs::symlink_metadata(&seen) else { return false };
@@ -98,11 +108,12 @@ mod tests {
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         symlink("second", &first).expect("a link");
         symlink("/dev/net/tun", &second).expect("a link");
-        assert!(leads_there(Path::new("/"), first));
+        let leads_there = |path| is_device_at(Place { root: "/".into(), path });
+        assert!(leads_there(first));
         let (round, other) = (folder.path().join("round"), folder.path().join("other"));
         symlink("round", &round).expect("a link");
         symlink("/dev/null", &other).expect("a link");
-        assert!(!leads_there(Path::new("/"), round));
-        assert!(!leads_there(Path::new("/"), other));
+        assert!(!leads_there(round));
+        assert!(!leads_there(other));
     }
 }

@@ -18,7 +18,7 @@ use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::seccomp_filter::{self, ARCHITECTURE, X32, answer, code, jump, load, low_half, number};
 
@@ -116,13 +116,14 @@ fn pass_on(signals: &SignalFd, program: &Mutex<Option<Pid>>) {
     loop {
         let Ok(Some(info)) = signals.read_signal() else { continue };
         let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { continue };
-        // A terminal's signal goes to the whole group, in which the program is, too.
-        if info.ssi_code == FROM_KERNEL {
-            continue;
-        }
+        // A terminal's goes to the whole group, so who is in it has it, too. But when the terminal is closed,
+        // the kernel may tell its session's leader only, which we may be.
+        let is_in_hand = |pid: Pid| {
+            info.ssi_code == FROM_KERNEL && signal != Signal::SIGHUP && getpgid(Some(pid)) == Ok(getpgrp())
+        };
         let program = program.lock().unwrap_or_else(PoisonError::into_inner);
         let targets = program.map_or_else(children, |pid| vec![pid]);
-        for pid in targets {
+        for pid in targets.into_iter().filter(|pid| !is_in_hand(*pid)) {
             let _ = kill(pid, signal);
         }
     }
