@@ -1,6 +1,7 @@
 //! Servers that stay, and how many they serve.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 
 use hypertap_tests::frame::{arp_request, is_pong, ping};
 use hypertap_tests::machine::{ip, ip_json, is_link, scratch};
@@ -36,6 +37,39 @@ fn a_client_that_comes_back_at_once_is_served_each_time_and_the_interface_stays(
         server.assert_ends_well();
         before.assert_same();
         assert!(!path.exists());
+    });
+}
+
+#[test]
+fn whoever_stays_is_served_however_many_came_and_went_before() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let server = start(&[&format!("--listen={}", path.display()), "--keep", "--framing=le16"]);
+        for gone in [1, 2, 5, 40] {
+            for _ in 0..20 {
+                for _ in 0..gone {
+                    drop(UnixStream::connect(&path).expect("it listens"));
+                }
+                FrameClient::unix(&path, Wire::Le16).ping(GUEST, HOST);
+            }
+        }
+        assert!(!server.log().contains("max-clients"), "{}", server.log());
+    });
+}
+
+#[test]
+fn a_client_that_goes_leaves_a_line_with_what_went_through() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let mut server = start(&[&format!("--listen={}", path.display()), "--framing=le16"]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        drop(client);
+        server.assert_ends_well();
+        let log = server.log();
+        let line = log.lines().find(|line| line.contains("a client went")).expect("it is told");
+        // A question for an address, and a ping of 13 bytes.
+        assert!(line.contains("in 2 frames 97 bytes, out "), "{line}");
     });
 }
 

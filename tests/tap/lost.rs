@@ -1,11 +1,13 @@
 //! The interface removed by somebody else, and the server killed.
 
 use std::thread;
+use std::time::Duration;
 
 use hypertap_tests::frame::{is_pong, ping};
 use hypertap_tests::machine::{ip, ip_json, is_link, ping as ping_from_here, scratch};
 use hypertap_tests::program::Program;
 use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, start};
+use hypertap_tests::wait::{TIME, eventually_within};
 use hypertap_tests::{Dump, eventually, in_namespaces};
 
 #[test]
@@ -54,6 +56,7 @@ fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
         ip("link add tap0 type veth peer name far0");
         ip("link del other0");
         eventually("it is tried", || server.log().contains("trying it later"));
+        assert!(!server.log().contains("--replace"), "there is no such option here: {}", server.log());
         server.assert_runs();
         let theirs = &ip_json("-d link show tap0")[0]["linkinfo"]["info_kind"];
         assert_eq!(theirs, "veth", "somebody else's interface is left alone");
@@ -62,6 +65,27 @@ fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
         client.ping(GUEST, HOST);
         drop(client);
         server.assert_ends_well();
+    });
+}
+
+#[test]
+fn one_that_cannot_be_made_again_is_tried_seven_times() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        ip("link set tap0 down");
+        ip("link set tap0 name other0");
+        ip("link add tap0 type veth peer name far0");
+        ip("link del other0");
+        eventually_within(2 * TIME, "it ends", || {
+            client.receive(Duration::from_millis(20)).is_none() && client.has_ended()
+        });
+        let status = server.wait_for_end();
+        let log = server.log();
+        assert_eq!(status.code(), Some(5), "{log}");
+        assert_eq!(log.matches("trying it later").count(), 6, "{log}");
     });
 }
 

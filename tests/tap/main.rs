@@ -1,6 +1,7 @@
 //! The tap door: an Ethernet interface for programs at sockets, tried with the real binary.
 
 mod broken;
+mod data;
 mod dump;
 mod framings;
 mod keep;
@@ -9,6 +10,7 @@ mod modem;
 mod options;
 mod program;
 mod refused;
+mod restricted;
 mod rights;
 mod seed;
 mod sockets;

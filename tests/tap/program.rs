@@ -4,12 +4,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 use hypertap_tests::frame::arp_request;
-use hypertap_tests::machine::{is_link, scratch};
+use hypertap_tests::machine::{is_link, ping as ping_from_here, scratch};
 use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, tap};
-use hypertap_tests::{Dump, in_namespaces};
+use hypertap_tests::{Dump, eventually, in_namespaces};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
 
 /// Lets programs that are started from now on inherit a descriptor, and yields its number as text.
 fn passed(descriptor: &impl AsFd) -> String {
@@ -47,6 +49,50 @@ fn a_program_that_ends_takes_its_client_along_whoever_else_holds_the_socket() {
         let (code, log) = tap(&["--use-framed-protocol", "--", "sh", "-c", script]).run_to_end();
         assert_eq!(code, Some(0), "{log}");
         assert!(!is_link("tap0"));
+    });
+}
+
+#[test]
+fn a_program_may_have_a_socket_of_datagrams() {
+    in_namespaces(|| {
+        let out = scratch("out");
+        let request = octal(&arp_request(GUEST, HOST));
+        // One write is one datagram, and so is one read: the answer is as long as the question.
+        let script = format!("printf '{request}' >&{{fd}}; dd bs=9000 count=1 <&{{fd}} >{}", out.display());
+        let (code, log) = tap(&["--framing=datagram", "--", "bash", "-c", &script]).run_to_end();
+        assert_eq!(code, Some(0), "{log}");
+        assert_eq!(fs::read(&out).expect("it wrote").len(), 42, "{log}");
+    });
+}
+
+#[test]
+fn what_a_program_sends_before_its_end_is_taken() {
+    in_namespaces(|| {
+        for framing in ["datagram", "unframed"] {
+            let script = format!("printf '{}' >&{{fd}}", octal(&arp_request(GUEST, HOST)));
+            let framing = format!("--framing={framing}");
+            let (code, log) = tap(&["--no-host", &framing, "--", "bash", "-c", &script]).run_to_end();
+            assert_eq!(code, Some(0), "{log}");
+            assert!(log.contains("in 1 frames 42 bytes"), "{framing}: {log}");
+        }
+    });
+}
+
+#[test]
+fn a_signal_is_not_late_while_a_program_ends() {
+    in_namespaces(|| {
+        // It has closed its socket, and does not end.
+        let script = "exec {fd}>&-; exec sleep 1000";
+        let mut quickest = Duration::MAX;
+        for _ in 0..5 {
+            let mut server = tap(&["--no-host", "--", "bash", "-c", script]).start();
+            eventually("its client went", || server.log().contains("a client went"));
+            let before = Instant::now();
+            server.signal(Signal::SIGTERM);
+            server.assert_ends_well();
+            quickest = quickest.min(before.elapsed());
+        }
+        assert!(quickest < Duration::from_millis(200), "{quickest:?}");
     });
 }
 
@@ -107,6 +153,28 @@ fn an_inherited_stream_is_a_client_and_an_inherited_listener_a_door() {
         let socket = UnixDatagram::bind(&path).expect("ours");
         let _server = tap(&["--framing=datagram", "--fd", &passed(&socket)]).start();
         FrameClient::guest(scratch("guest"), &path).ping(GUEST, HOST);
+    });
+}
+
+#[test]
+fn one_end_of_a_pair_of_datagram_sockets_is_one_guest() {
+    in_namespaces(|| {
+        for options in [&["--framing=datagram"][..], &[], &["--framing=datagram", "--keep"]] {
+            let (ours, theirs) = UnixDatagram::pair().expect("a pair");
+            let number = passed(&theirs);
+            let words = [options, &["--fd", &number]].concat();
+            let mut server = tap(&words).start();
+            drop(theirs);
+            let client = FrameClient::new(ours, Wire::Datagram);
+            client.ping(GUEST, HOST);
+            drop(client);
+            // That it has gone is known once something is sent to it.
+            assert!(!ping_from_here("172.30.0.20", &["-c1", "-W1"]));
+            server.assert_ends_well();
+        }
+        let (_ours, theirs) = UnixDatagram::pair().expect("a pair");
+        let (code, log) = tap(&["--modem", "--fd", &passed(&theirs)]).run_to_end();
+        assert_eq!(code, Some(2), "{log}");
     });
 }
 

@@ -117,7 +117,6 @@ fn options_that_contradict_each_other_are_both_named() {
             (&["--modem", "--pap=guest:/no/such/file"], &["--pap", "/no/such/file"]),
             (&["--mtu=1279", "--ip6-address=fd00::1"], &["--mtu", "--ip6-address"]),
             (&["--mtu=576", "--enable-router-advertisements"], &["--mtu", "--enable-router-advertisements"]),
-            (&["--framing=datagram", "--", "true"], &["--framing"]),
         ] {
             let words = [&["--listen=/run/test/tap"], words].concat();
             assert_refused(&words, 2, named);

@@ -95,6 +95,58 @@ fn rights_are_dropped_for_good_and_the_interface_is_made_all_the_same() {
 }
 
 #[test]
+fn an_ordinary_user_is_told_that_a_file_cannot_be_given_away() {
+    in_namespaces(|| {
+        needs_root();
+        let path = folder_of(OTHER).join("tap");
+        let listen = format!("--listen={}", path.display());
+        for (option, whom) in [("--socket-owner=root", "user 0"), ("--socket-group=root", "group 0")] {
+            let (code, log) = tap(&[&listen, "--no-host", option]).by(OTHER).run_to_end();
+            assert_eq!(code, Some(3), "{log}");
+            assert_eq!(log.lines().count(), 1, "{log}");
+            let option = option.split('=').next().expect("a name");
+            for word in [option, whom, "cannot be given"] {
+                assert!(log.contains(word), "{word} is not in {log}");
+            }
+            assert!(!path.exists());
+        }
+    });
+}
+
+#[test]
+fn a_helper_that_is_gone_for_good_is_told_once() {
+    in_namespaces(|| {
+        needs_root();
+        let path = scratch("tap");
+        for keep in [false, true] {
+            let listen = format!("--listen={}", path.display());
+            let options = if keep { &["--keep"][..] } else { &[] };
+            let words = [&[listen.as_str(), "--framing=le16", "--user=nobody"], options].concat();
+            let mut server = start(&words);
+            let client = FrameClient::unix(&path, Wire::Le16);
+            client.ping(GUEST, HOST);
+            let (keeper, helper) = (server.keeper(), server.helper());
+            kill(keeper, Signal::SIGKILL).expect("root may");
+            wait_until_gone(helper);
+            client.ping(GUEST, HOST);
+            hypertap_tests::machine::ip("link del tap0");
+            if keep {
+                hypertap_tests::eventually("it is told", || server.log().contains("cannot be made again;"));
+                server.signal(Signal::SIGTERM);
+                server.assert_ends_well();
+            } else {
+                assert_eq!(server.wait_for_end().code(), Some(1), "{}", server.log());
+            }
+            let log = server.log();
+            assert!(!log.contains("trying it later"), "{log}");
+            assert_eq!(log.matches("no interface can be made without it").count(), 1, "{log}");
+            // Nobody is left to remove it in a folder that is root's.
+            let _ = fs::remove_file(&path);
+        }
+    });
+}
+
+#[test]
 fn a_helper_that_is_lost_does_not_take_the_interface_along() {
     in_namespaces(|| {
         needs_root();

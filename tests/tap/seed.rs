@@ -144,7 +144,11 @@ fn under_the_name_tapserver_it_takes_the_same_options() {
         }
         let said = output(Command::new(&name).arg("--help"));
         assert_eq!(said.status.code(), Some(0));
-        assert!(String::from_utf8_lossy(&said.stdout).contains("Usage: tapserver"));
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert!(text.starts_with("Give a program an Ethernet interface"), "{text}");
+        for word in ["Usage: tapserver", "Exit codes:", "a peer broke the protocol"] {
+            assert!(text.contains(word), "{word} is not in {text}");
+        }
 
         let path = scratch("tap");
         let mut server = Command::new(&name)

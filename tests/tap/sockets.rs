@@ -1,13 +1,14 @@
 //! The sockets' files: whose they are, who may use them, and when they go.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use hypertap_tests::in_namespaces;
 use hypertap_tests::machine::scratch;
 use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::peer::OTHER;
 use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, start, tap};
 use nix::sys::signal::Signal;
 
@@ -79,6 +80,26 @@ fn a_file_that_was_left_behind_is_replaced_whatever_kind_it_was() {
                 server.assert_ends_well();
                 assert!(!path.exists());
             }
+        }
+    });
+}
+
+#[test]
+fn what_somebody_else_left_is_said_to_be_his() {
+    in_namespaces(|| {
+        needs_root();
+        let folder = scratch("sticky");
+        fs::create_dir(&folder).expect("ours");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).expect("ours");
+        let path = folder.join("tap");
+        drop(UnixListener::bind(&path).expect("ours"));
+        for mode in [0o600, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+            let listen = format!("--listen={}", path.display());
+            let (code, log) = tap(&[&listen, "--no-host"]).by(OTHER).run_to_end();
+            assert_eq!(code, Some(4), "{log}");
+            assert!(log.contains("belongs to somebody else") && log.contains("--listen"), "{log}");
+            assert!(path.exists());
         }
     });
 }

@@ -24,7 +24,7 @@ use crate::exit::{Exit, Failure};
 use crate::log::{self, LogOptions};
 use crate::output;
 
-const EXIT_CODES: &str = "\
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  anything without a code of its own

@@ -3,18 +3,21 @@
 //! A socket file says nothing of its owner: nobody listens on one that was left behind, and nobody does yet
 //! on one between bind(2) and listen(2). So whoever makes or judges one holds the lock of its folder.
 
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
-use nix::libc::mode_t;
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, umask};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open};
+use nix::libc::{self, mode_t};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
 /// How long another may hold a folder's lock before we go on without: everybody who can read the folder may,
 /// and for ever.
@@ -53,8 +56,12 @@ pub struct Identity {
 impl Identity {
     /// That of the socket at a path, if one is there.
     pub fn of(path: &Path) -> Option<Self> {
-        let file = fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
-        Some(Self { device: file.dev(), inode: file.ino(), made: file.created().ok() })
+        Self::of_socket(&fs::symlink_metadata(path).ok()?)
+    }
+
+    fn of_socket(file: &Metadata) -> Option<Self> {
+        let identity = Self { device: file.dev(), inode: file.ino(), made: file.created().ok() };
+        file.file_type().is_socket().then_some(identity)
     }
 }
 
@@ -86,9 +93,41 @@ pub enum NotBound {
     /// Another listens there.
     #[error("is in use by another program")]
     Live,
+    /// A socket that we may not connect to, or one that nobody listens on and that we may not remove.
+    #[error("is there already and belongs to somebody else")]
+    Foreign,
+    /// The file cannot be given to whom it is to be.
+    #[error("cannot be given to {whom}: {source}")]
+    NotGiven {
+        /// To whom, by number.
+        whom: Whom,
+        /// What the machine says.
+        source: io::Error,
+    },
+    /// Somebody has put something else in the place of the file.
+    #[error("is no longer the socket that was made there")]
+    Replaced,
     /// What the machine says.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// To whom a file is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// A user.
+    User(u32),
+    /// A group.
+    Group(u32),
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(uid) => write!(f, "user {uid}"),
+            Self::Group(gid) => write!(f, "group {gid}"),
+        }
+    }
 }
 
 /// Who may use a socket's file.
@@ -126,19 +165,44 @@ pub fn bind_for(path: &Path, kind: Kind, access: &Access) -> Result<(OwnedFd, So
     };
     umask(before);
     let socket = bound?;
-    let identity = Identity::of(path);
-    let opened = lchown(path, access.owner, access.group).and_then(|()| {
-        // Not by way of a link that somebody may have put in its place.
-        let mode = Mode::from_bits_truncate(access.mode);
-        fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink).map_err(io::Error::from)
-    });
-    if let Err(error) = opened {
-        if identity.is_some() && Identity::of(path) == identity {
+    match hand_over(path, access) {
+        Ok(identity) => Ok((socket, SocketFile { path: path.to_owned(), identity: Some(identity) })),
+        Err(NotBound::Replaced) => Err(NotBound::Replaced),
+        Err(error) => {
             let _ = fs::remove_file(path);
+            Err(error)
         }
-        return Err(error.into());
     }
-    Ok((socket, SocketFile { path: path.to_owned(), identity }))
+}
+
+/// Gives the socket's file that we have just made at a path to whom it is to be, and opens it to them. Whatever is
+/// at the path by then is looked at first, and only what was looked at is changed.
+fn hand_over(path: &Path, access: &Access) -> Result<Identity, NotBound> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let pinned = match open(path, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Err(NotBound::Replaced),
+        pinned => File::from(pinned.map_err(io::Error::from)?),
+    };
+    let file = pinned.metadata()?;
+    let is_ours = file.uid() == geteuid().as_raw() && file.nlink() == 1;
+    let identity = Identity::of_socket(&file).filter(|_| is_ours).ok_or(NotBound::Replaced)?;
+    let give = |user: Option<u32>, group: Option<u32>| {
+        fchownat(&pinned, "", user.map(Uid::from_raw), group.map(Gid::from_raw), AtFlags::AT_EMPTY_PATH)
+            .map_err(io::Error::from)
+    };
+    // The group first: the file may not be ours afterwards.
+    if let Some(group) = access.group {
+        let not_given = |source| NotBound::NotGiven { whom: Whom::Group(group), source };
+        give(None, Some(group)).map_err(not_given)?;
+    }
+    if let Some(owner) = access.owner {
+        let not_given = |source| NotBound::NotGiven { whom: Whom::User(owner), source };
+        give(Some(owner), None).map_err(not_given)?;
+    }
+    // A descriptor of this kind is no fchmod(2)'s.
+    let way = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+    fs::set_permissions(way, fs::Permissions::from_mode(access.mode))?;
+    Ok(identity)
 }
 
 /// Listens on the first of `paths` that nobody listens on, with a file that everybody may connect to. A
@@ -154,7 +218,7 @@ pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), (PathBuf, N
             Ok(listener) => {
                 return Ok((listener, SocketFile { path: path.clone(), identity: Identity::of(path) }));
             }
-            Err(error @ NotBound::Live) => refused = (path.clone(), error),
+            Err(error @ (NotBound::Live | NotBound::Foreign)) => refused = (path.clone(), error),
             Err(error) => return Err((path.clone(), error)),
         }
     }
@@ -165,7 +229,11 @@ pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), (PathBuf, N
 fn make_room(path: &Path) -> Result<(), NotBound> {
     match fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => Err(NotBound::Other),
-        Ok(_) if is_dead(path)? => Ok(fs::remove_file(path)?),
+        Ok(_) if is_dead(path)? => match fs::remove_file(path) {
+            // Whose folder it is may be: it is sticky.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(NotBound::Foreign),
+            removed => Ok(removed?),
+        },
         Ok(_) => Err(NotBound::Live),
         Err(_) => Ok(()),
     }
@@ -179,7 +247,7 @@ fn bind_alone(path: &Path) -> Result<UnixListener, NotBound> {
 }
 
 /// Whether a socket's file is there that nobody has open, whichever kind of socket it was.
-fn is_dead(path: &Path) -> io::Result<bool> {
+fn is_dead(path: &Path) -> Result<bool, NotBound> {
     if Identity::of(path).is_none() {
         return Ok(false);
     }
@@ -188,7 +256,11 @@ fn is_dead(path: &Path) -> io::Result<bool> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     let connected = socket.connect(&socket2::SockAddr::unix(path)?);
-    Ok(connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+    match connected.map_err(|error| error.kind()) {
+        Err(ErrorKind::ConnectionRefused) => Ok(true),
+        Err(ErrorKind::PermissionDenied) => Err(NotBound::Foreign),
+        _ => Ok(false),
+    }
 }
 
 /// The lock of the folder that a path is in, unless somebody holds it for longer than any of us does.
@@ -208,6 +280,10 @@ fn lock(path: &Path) -> Option<Flock<File>> {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::AT_FDCWD;
+    use nix::sys::stat::{UtimensatFlags, utimensat};
+    use nix::sys::time::TimeSpec;
+
     use super::*;
 
     fn listen(paths: &[PathBuf]) -> (UnixListener, SocketFile) {
@@ -233,8 +309,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("control.sock");
         let (_listener, file) = listen(std::slice::from_ref(&path));
-        let touched = std::process::Command::new("touch").arg(&path).status().expect("it is there");
-        assert!(touched.success());
+        let then = TimeSpec::new(1, 0);
+        utimensat(AT_FDCWD, &path, &then, &then, UtimensatFlags::NoFollowSymlink).expect("it is ours");
         drop(file);
         assert!(!path.exists());
     }
@@ -300,6 +376,36 @@ mod tests {
         fs::write(&path, "").expect("ours");
         let access = Access { mode: 0o600, owner: None, group: None };
         assert!(matches!(bind_for(&path, Kind::Stream, &access), Err(NotBound::Other)));
+    }
+
+    #[test]
+    fn what_somebody_has_put_in_the_sockets_place_is_not_handed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, theirs) = (folder.path().join("tap"), folder.path().join("theirs"));
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+        let access = Access { mode: 0o666, owner: None, group: None };
+        let is_refused = || matches!(hand_over(&path, &access), Err(NotBound::Replaced));
+        assert!(is_refused(), "nothing is there");
+        fs::write(&theirs, "a secret").expect("ours");
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).expect("ours");
+        std::os::unix::fs::symlink(&theirs, &path).expect("ours");
+        assert!(is_refused(), "a symbolic link");
+        fs::remove_file(&path).expect("ours");
+        fs::hard_link(&theirs, &path).expect("ours");
+        assert!(is_refused(), "another file");
+        assert_eq!(mode(&theirs), 0o600);
+
+        for file in [&path, &theirs] {
+            fs::remove_file(file).expect("ours");
+        }
+        let _listener = UnixListener::bind(&theirs).expect("ours");
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).expect("ours");
+        fs::hard_link(&theirs, &path).expect("ours");
+        assert!(is_refused(), "another socket");
+        assert_eq!(mode(&theirs), 0o600);
+        fs::remove_file(&theirs).expect("ours");
+        assert_eq!(hand_over(&path, &access).ok(), Identity::of(&path));
+        assert_eq!(mode(&path), 0o666);
     }
 
     #[test]

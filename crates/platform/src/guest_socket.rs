@@ -12,6 +12,9 @@
 //! - An abstract name has no owner and may be another's in another network namespace. Only root and our
 //!   own user are answered there.
 //!
+//! A socket may also be one guest's alone: then it is connected to it, and nobody has to be told apart
+//! ([`GuestSocket::connected`]).
+//!
 //! A guest is answered by a socket of its own, so that its full queue is nobody else's. One that has connected
 //! its socket to ours takes frames from ours alone, which is then used; that socket's memory is shared by all
 //! such guests.

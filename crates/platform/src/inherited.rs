@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -21,8 +21,10 @@ pub enum Inherited {
     TcpListener(OwnedFd),
     /// A Unix stream socket that listens.
     UnixListener(OwnedFd),
-    /// A Unix datagram socket.
+    /// A Unix datagram socket that whoever knows its name sends to.
     Datagram(OwnedFd),
+    /// A Unix datagram socket that is connected: one end of a pair, mostly.
+    ConnectedDatagram(OwnedFd),
 }
 
 /// Takes the socket of a number, which no program that is started later inherits. To be called once for
@@ -69,7 +71,12 @@ fn told(descriptor: OwnedFd) -> io::Result<Inherited> {
             Ok(_) => Ok(Inherited::Stream(descriptor)),
             Err(errno) => Err(invalid(format!("it neither listens nor is connected: {}", errno.desc()))),
         },
-        (Some(AddressFamily::Unix), SockType::Datagram) => Ok(Inherited::Datagram(descriptor)),
+        (Some(AddressFamily::Unix), SockType::Datagram) => {
+            Ok(match getpeername::<SockaddrStorage>(descriptor.as_raw_fd()) {
+                Ok(_) => Inherited::ConnectedDatagram(descriptor),
+                Err(_) => Inherited::Datagram(descriptor),
+            })
+        }
         (family, kind) => Err(invalid(format!("a socket of no use here: {family:?} {kind:?}"))),
     }
 }
@@ -78,22 +85,26 @@ fn invalid(text: String) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, text)
 }
 
-/// Two ends of a stream: ours, and one that programs started from now on inherit under its number. Drop
-/// that once the program runs.
+/// Two ends of a pair of Unix sockets, a stream or of datagrams: ours, and one that programs started from now on
+/// inherit under its number. Drop that once the program runs.
 ///
 /// # Errors
 /// Of socketpair(2) and fcntl(2).
-pub fn pair_for_program() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = UnixStream::pair()?;
+pub fn pair_for_program(of_datagrams: bool) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs): (OwnedFd, OwnedFd) = if of_datagrams {
+        UnixDatagram::pair().map(|(ours, theirs)| (ours.into(), theirs.into()))?
+    } else {
+        UnixStream::pair().map(|(ours, theirs)| (ours.into(), theirs.into()))?
+    };
     fcntl(theirs.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Ok((ours.into(), theirs.into()))
+    Ok((ours, theirs))
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::IntoRawFd;
-    use std::os::unix::net::{UnixDatagram, UnixListener};
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -107,6 +118,8 @@ mod tests {
         let (stream, _other) = UnixStream::pair().expect("a pair");
         assert!(matches!(told(unix.into()), Ok(Inherited::UnixListener(_))));
         assert!(matches!(told(datagram.into()), Ok(Inherited::Datagram(_))));
+        let (end, _other_end) = UnixDatagram::pair().expect("a pair");
+        assert!(matches!(told(end.into()), Ok(Inherited::ConnectedDatagram(_))));
         assert!(matches!(told(connected.into()), Ok(Inherited::Stream(_))));
         assert!(matches!(told(tcp.into()), Ok(Inherited::TcpListener(_))));
         assert!(matches!(take(stream.into_raw_fd()), Ok(Inherited::Stream(_))));

@@ -40,9 +40,9 @@ pub mod unix_listener;
 pub mod user;
 
 #[cfg(target_os = "linux")]
-pub use linux::{default_state_dir, in_process, is_left, recover};
+pub use linux::{default_state_dir, in_process, in_process_without_journal, is_left, recover};
 #[cfg(target_os = "macos")]
-pub use macos::{default_state_dir, in_process, is_left, recover};
+pub use macos::{default_state_dir, in_process, in_process_without_journal, is_left, recover};
 pub use privileged::{
     Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, RouteKind, Tap, TapName, TapSpec,
     Tun, TunSpec,

@@ -417,7 +417,7 @@ fn play_the_helper() {
 fn play_the_daemon() {
     let folder = PathBuf::from(std::env::var("HYPERTAP_TEST_FOLDER").expect("a folder"));
     let starting =
-        spawn(&folder.join("hypertap"), Via::Direct, &folder.join("state"), &[], &[]).expect("started");
+        spawn(&folder.join("hypertap"), Via::Direct, Some(&folder.join("state")), &[], &[]).expect("started");
     runtime().block_on(async {
         let mut helper = starting.connect().await.expect("it speaks");
         let tun = helper.open_tun(&spec()).await.expect("opened");
@@ -495,7 +495,8 @@ fn a_helper_that_ends_is_replaced_when_nothing_is_left_of_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let program = script(folder.path());
         let before = dump();
-        let starting = spawn(&program, Via::Direct, &folder.path().join("state"), &[], &[]).expect("started");
+        let starting =
+            spawn(&program, Via::Direct, Some(&folder.path().join("state")), &[], &[]).expect("started");
         let mut helper = starting.connect().await.expect("it speaks");
         let keeper = child_of_ours(&program);
         // Lost at once, three times, is not too often yet.
@@ -526,7 +527,7 @@ fn a_keeper_that_is_told_to_end_ends_the_helper_first_and_for_good() {
             let program = script(folder.path());
             let before = dump();
             let starting =
-                spawn(&program, Via::Direct, &folder.path().join("state"), &[], &[]).expect("started");
+                spawn(&program, Via::Direct, Some(&folder.path().join("state")), &[], &[]).expect("started");
             let mut helper = starting.connect().await.expect("it speaks");
             helper.open_tun(&spec()).await.expect("opened");
             let keeper = child_of_ours(&program);
@@ -572,8 +573,9 @@ fn a_helper_serves_a_bypassing_program() {
     alone(|| async {
         alone::needs_root();
         let folder = tempfile::tempdir().expect("a folder");
-        let starting = spawn(&script(folder.path()), Via::Direct, &folder.path().join("state"), &[], &[])
-            .expect("started");
+        let starting =
+            spawn(&script(folder.path()), Via::Direct, Some(&folder.path().join("state")), &[], &[])
+                .expect("started");
         let mut helper = starting.connect().await.expect("it speaks");
         let mut command = Command::new("python3");
         command.args([
@@ -594,7 +596,7 @@ fn a_helper_serves_a_bypassing_program() {
 async fn a_helper_that_cannot_start_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = executable(folder.path(), "exit 3");
-    let starting = spawn(&path, Via::Direct, folder.path(), &[], &[]).expect("started");
+    let starting = spawn(&path, Via::Direct, Some(folder.path()), &[], &[]).expect("started");
     let error = starting.connect().await.expect_err("it ended");
     assert!(matches!(error, HelperStart::Ended(status) if status.code() == Some(3)), "{error}");
 }
@@ -605,7 +607,7 @@ async fn only_an_end_that_says_so_is_no_loss() {
     for (code, expected) in [(FINAL, FINAL), (3, 1), (101, 1)] {
         let folder = tempfile::tempdir().expect("a folder");
         let program = script_with(folder.path(), &format!("HYPERTAP_TEST_CODE={code}"));
-        let starting = spawn(&program, Via::Direct, folder.path(), &[], &[]).expect("started");
+        let starting = spawn(&program, Via::Direct, Some(folder.path()), &[], &[]).expect("started");
         let error = starting.connect().await.expect_err("it ended");
         let HelperStart::Ended(status) = error else { panic!("{error}") };
         assert_eq!(status.code(), Some(expected.into()), "{code}");

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use hypertap_platform::helper::{Work, keep, serve};
 use hypertap_platform::rights::rights;
+use hypertap_platform::{Privileged, in_process_without_journal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
@@ -25,6 +26,10 @@ pub struct HelperArgs {
     /// Where the journal is kept [default: /run/hypertap]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// Keep no journal, and make TAP interfaces only
+    #[arg(long, hide = true, conflicts_with_all = ["state_dir", "replace"])]
+    pub no_journal: bool,
 
     /// A file or empty directory to remove at the end, for a daemon that has dropped its rights
     #[arg(long, value_name = "PATH", hide = true)]
@@ -63,14 +68,16 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, text));
     }
     let state_dir = match &args.state_dir {
-        Some(directory) => directory.clone(),
-        None => hypertap_platform::default_state_dir(),
+        _ if args.no_journal => None,
+        Some(directory) => Some(directory.clone()),
+        None => Some(hypertap_platform::default_state_dir()),
     };
+    let state_dir = state_dir.as_deref();
     // What none can do without is tried once before there is any, since each would fail at it.
-    drop(in_process(&state_dir)?);
+    drop(half(args, state_dir)?);
     // What is there now is our daemon's; what is there at its end may be its successor's.
     let sockets: Vec<_> = args.remove.iter().map(|path| Identity::of(path)).collect();
-    let code = keep(socket, FINALS, |work| match work_until_told(work, args, &state_dir) {
+    let code = keep(socket, FINALS, |work| match work_until_told(work, args, state_dir) {
         Ok(()) => 0,
         Err(failure) => {
             failure.report();
@@ -91,8 +98,18 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
     }
 }
 
+/// What does the jobs.
+fn half(args: &HelperArgs, state_dir: Option<&Path>) -> Result<Box<dyn Privileged>, Failure> {
+    match state_dir {
+        Some(state_dir) => {
+            Ok(replacing(in_process(state_dir)?, args.replace, state_dir, args.own.as_deref()))
+        }
+        None => Ok(in_process_without_journal().context("cannot ask the kernel for interfaces")?),
+    }
+}
+
 /// A helper's whole life: undoes what an earlier one left, then does what it is asked to, then undoes that.
-fn work_until_told(work: Work, args: &HelperArgs, state_dir: &Path) -> Result<(), Failure> {
+fn work_until_told(work: Work, args: &HelperArgs, state_dir: Option<&Path>) -> Result<(), Failure> {
     if !rights().net_admin {
         let text = anyhow!("this process may not configure the network: run hypertap as root");
         return Err(Failure::new(Exit::Right, text));
@@ -105,11 +122,15 @@ fn work_until_told(work: Work, args: &HelperArgs, state_dir: &Path) -> Result<()
         let _interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         let _hang_up = signal(SignalKind::hangup()).context("SIGHUP")?;
         let Some(socket) = work.socket else {
-            hypertap_platform::recover(state_dir).await?;
+            if let Some(state_dir) = state_dir {
+                hypertap_platform::recover(state_dir).await?;
+            }
             return Ok(());
         };
-        recover_as_far_as_possible(state_dir).await;
-        let half = replacing(in_process(state_dir)?, args.replace, state_dir, args.own.as_deref());
+        if let Some(state_dir) = state_dir {
+            recover_as_far_as_possible(state_dir).await;
+        }
+        let half = half(args, state_dir)?;
         let shutdown = async move {
             terminate.recv().await;
         };

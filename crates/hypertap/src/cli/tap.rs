@@ -12,6 +12,7 @@ use hypertap_wire::command::{INTERFACE_NAME, is_interface_name};
 use hypertap_wire::ethernet::MacAddress;
 use nix::libc::mode_t;
 
+use super::EXIT_CODES;
 use crate::exit::{Exit, Failure};
 use crate::log::{self, LogOptions};
 use crate::tap;
@@ -74,13 +75,17 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Give a program an Ethernet interface through a socket
-///
-/// Waits for a client, makes a TAP interface when one connects, and carries Ethernet frames both ways until
-/// the client goes; then the interface is removed and the program ends. What tapserver's clients need:
-/// emulators (Dolphin's "Broadband Adapter (tapserver)"), QEMU, and whatever opens a socket.
+const ABOUT: &str = "Give a program an Ethernet interface through a socket";
+const LONG_ABOUT: &str = "\
+Give a program an Ethernet interface through a socket
+
+Waits for a client, makes a TAP interface when one connects, and carries Ethernet frames both ways until \
+the client goes; then the interface is removed and the program ends. What tapserver's clients need: \
+emulators (Dolphin's \"Broadband Adapter (tapserver)\"), QEMU, and whatever opens a socket.";
+
+/// What it is run with.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = PROTOCOL, arg_required_else_help = true)]
+#[command(about = ABOUT, long_about = LONG_ABOUT, after_help = PROTOCOL, arg_required_else_help = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct TapArgs {
     /// Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated
@@ -210,7 +215,10 @@ pub struct TapArgs {
 
 /// The same under the name that tapserver's users know.
 #[derive(Debug, Parser)]
-#[command(name = "tapserver", version, max_term_width = 100)]
+#[command(
+    name = "tapserver", version, about = ABOUT, long_about = LONG_ABOUT,
+    after_help = format!("{PROTOCOL}\n\n{EXIT_CODES}"), max_term_width = 100
+)]
 pub struct TapServer {
     #[command(flatten)]
     pub log: LogOptions,

@@ -24,14 +24,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a program, which is left alone when this is dropped; our end of its socket comes with it.
+    /// Starts a program, which is left alone when this is dropped; our end of its socket comes with it, a stream's
+    /// or of datagrams.
     ///
     /// # Errors
     /// When it cannot be started, naming it.
-    pub fn start(words: &[OsString]) -> Result<Option<(Self, OwnedFd)>, Failure> {
+    pub fn start(words: &[OsString], of_datagrams: bool) -> Result<Option<(Self, OwnedFd)>, Failure> {
         let Some((program, arguments)) = words.split_first() else { return Ok(None) };
         let name = program.to_string_lossy().into_owned();
-        let (ours, theirs) = pair_for_program().context("cannot make a socket pair")?;
+        let (ours, theirs) = pair_for_program(of_datagrams).context("cannot make a socket pair")?;
         let number = theirs.as_raw_fd();
         let arguments = arguments.iter().map(|word| with_number(word, number));
         let child = Command::new(program).args(arguments).spawn();
@@ -42,6 +43,11 @@ impl Program {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether its end was not seen yet.
+    pub fn runs(&self) -> bool {
+        !self.ended
     }
 
     /// Completes when it ends, and says how it did; never again. Cancel-safe.

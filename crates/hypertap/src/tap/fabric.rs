@@ -15,6 +15,7 @@ mod event;
 mod guest;
 mod incoming;
 mod lan;
+mod messages;
 mod modem;
 mod outbox;
 mod outgoing;
@@ -71,7 +72,7 @@ pub(crate) trait FrameObserver: Send {
 
 /// A running fabric; dropping it ends its thread and closes every port.
 ///
-/// Its methods return when the thread has been told, not when it has done so. Once the thread has ended, which
+/// Its methods return when the thread has been told, not when it has done so, unless they say so. Once the thread has ended, which
 /// the event channel's end tells, they do nothing.
 pub(crate) struct Fabric {
     commands: mpsc::Sender<Command>,
@@ -144,9 +145,36 @@ impl Fabric {
         Ok(())
     }
 
-    /// Closes a client's or guest's port without an event.
-    pub(crate) async fn detach(&self, client: ClientId) {
-        self.command(Command::Detach(client)).await;
+    /// Makes a connection that keeps messages apart a port: each message is a frame, and empty ones are none. A
+    /// datagram socket's other end is known to be gone when something is sent to it, not before.
+    ///
+    /// # Errors
+    /// That this system cannot, or what the kernel says of the socket.
+    pub(crate) async fn attach_messages(
+        &self,
+        client: ClientId,
+        place: Place,
+        socket: OwnedFd,
+    ) -> io::Result<()> {
+        let socket = GuestSocket::connected(socket, self.max_frame)?;
+        self.command(Command::AttachMessages { client, place, socket }).await;
+        Ok(())
+    }
+
+    /// Closes a client's or guest's port, a client's without an event, and waits until its place is free. Returns
+    /// what went through it; nothing when it was not there any more.
+    pub(crate) async fn detach(&self, client: ClientId) -> Option<PortReport> {
+        let (answer, counters) = oneshot::channel();
+        self.command(Command::Detach(client, answer)).await;
+        counters.await.ok()
+    }
+
+    /// Frees the places of guests whose sockets are gone, of which nobody is told before something is sent to them, and
+    /// waits until that is done. Asked for often it is done once a second.
+    pub(crate) async fn free_dead_guests(&self) {
+        let (answer, done) = oneshot::channel();
+        self.command(Command::FreeDead(answer)).await;
+        let _ = done.await;
     }
 
     /// What went through; nothing when the thread has ended.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use hypertap_platform::queue::TapQueue;
+use hypertap_platform::link::takes_advertisements;
+use hypertap_platform::queue::{PacketQueue, TapQueue};
 use hypertap_platform::{Gone, MachineError, Privileged, TapName, TapSpec};
 use tokio::time::Instant;
 
+use super::advertisements::WithoutAdvertisements;
 use super::fabric::Fabric;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -17,8 +19,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// An interface that stood so long was no part of a quarrel about it.
 const STOOD: Duration = Duration::from_secs(10);
-/// So many tries in vain are enough to know.
-const TRIES: u32 = 8;
+/// So many tries in vain, which take some 11 s, are enough to know.
+const TRIES: u32 = 7;
 
 /// The host's interface, and who makes it.
 pub struct Host {
@@ -31,7 +33,10 @@ pub struct Host {
     /// When it is to be tried again.
     due: Option<Instant>,
     pause: Duration,
-    tries: u32,
+    /// How often it could not be made again since it was there last.
+    failures: u32,
+    /// Whether it was there once.
+    was_there: bool,
     /// Whether the name is still to be printed.
     print_name: bool,
 }
@@ -46,7 +51,8 @@ impl Host {
             made: None,
             due: None,
             pause: FIRST_PAUSE,
-            tries: 0,
+            failures: 0,
+            was_there: false,
             print_name,
         }
     }
@@ -58,7 +64,7 @@ impl Host {
     /// # Errors
     /// Why there can be none.
     pub async fn make_first(&mut self, fabric: &Fabric) -> Result<(), Failure> {
-        if self.made.is_some() || self.due.is_some() || self.tries > 0 {
+        if self.was_there {
             return Ok(());
         }
         self.make(fabric).await.map_err(failure)
@@ -68,7 +74,6 @@ impl Host {
     pub fn lost(&mut self, now: Instant) {
         if self.made.take().is_some_and(|made| now.duration_since(made) >= STOOD) {
             self.pause = FIRST_PAUSE;
-            self.tries = 0;
         }
         self.put_off(now);
     }
@@ -95,20 +100,27 @@ impl Host {
     /// Tries to make it again.
     ///
     /// # Errors
-    /// Why it cannot be made, when that was tried often enough; later tries go on all the same.
+    /// Why it cannot be made: when that was tried often enough, where later tries go on all the same; and when its
+    /// maker is gone for good, once.
     pub async fn make_again(&mut self, fabric: &Fabric) -> Result<(), Failure> {
         self.due = None;
+        if !self.half_serves {
+            return Err(failure(MachineError::HelperGone));
+        }
         match self.make(fabric).await {
             Ok(()) => {
                 tracing::info!(interface = self.name(), "the interface is there again");
                 Ok(())
             }
             Err(error) => {
-                if self.tries < TRIES {
-                    tracing::warn!(%error, pause = ?self.pause, "cannot make the interface again; trying it later");
+                let failure = failure(error);
+                self.failures = self.failures.saturating_add(1);
+                if self.failures < TRIES {
+                    let (error, pause) = (failure.sentence(), self.pause);
+                    tracing::warn!(error, ?pause, "cannot make the interface again; trying it later");
                 }
                 self.put_off(Instant::now());
-                if self.tries == TRIES { Err(failure(error)) } else { Ok(()) }
+                if self.failures == TRIES { Err(failure) } else { Ok(()) }
             }
         }
     }
@@ -118,17 +130,20 @@ impl Host {
             Gone::Restarted => tracing::info!("the privileged helper was lost and is there again"),
             Gone::ForGood => {
                 self.half_serves = false;
-                tracing::warn!(
-                    "the privileged helper is gone: the interface stays, but cannot be made again if it is lost"
-                );
+                // Nothing is to be waited for any more.
+                self.due = self.due.map(|_| Instant::now());
+                if self.made.is_some() {
+                    tracing::warn!(
+                        "the privileged helper is gone: the interface stays, but cannot be made again if it is lost"
+                    );
+                }
             }
         }
     }
 
     fn put_off(&mut self, now: Instant) {
-        self.due = Some(now + self.pause);
+        self.due = Some(if self.half_serves { now + self.pause } else { now });
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        self.tries = self.tries.saturating_add(1);
     }
 
     fn name(&self) -> &str {
@@ -151,11 +166,21 @@ impl Host {
                 tracing::warn!(error = failure.sentence(), "the interface's name is not told");
             }
         }
+        let mut queue: Box<dyn PacketQueue> =
+            Box::new(TapQueue::new(tap.descriptor, tap.offload, self.spec.mtu));
+        if !self.spec.accept_ra && takes_advertisements(&tap.name) {
+            tracing::info!(
+                interface = tap.name,
+                "/proc/sys is read-only: router advertisements for the interface are dropped here instead"
+            );
+            queue = Box::new(WithoutAdvertisements(queue));
+        }
         // The next one shall be found under the same name.
         self.spec.name = TapName::Exact(tap.name);
-        let queue = TapQueue::new(tap.descriptor, tap.offload, self.spec.mtu);
-        fabric.attach_host(Box::new(queue), self.spec.mac).await;
+        fabric.attach_host(queue, self.spec.mac).await;
         self.made = Some(Instant::now());
+        self.was_there = true;
+        self.failures = 0;
         Ok(())
     }
 }
@@ -165,6 +190,12 @@ pub fn failure(error: MachineError) -> Failure {
     match error {
         MachineError::NameTaken(name) => name_taken(&name),
         MachineError::NotPermitted { doing } => no_right(&format!("not permitted to {doing}")),
+        MachineError::HelperGone => Failure::new(
+            Exit::Other,
+            anyhow!(
+                "the privileged helper has ended, and no interface can be made without it: its log says why"
+            ),
+        ),
         error => error.into(),
     }
 }

@@ -19,7 +19,7 @@ use super::fabric::ListenId;
 use super::settings::{Protocol, Settings};
 use crate::cli::tap::Place;
 use crate::exit::{Exit, Failure};
-use crate::socket_file::{self, Kind, NotBound, SocketFile};
+use crate::socket_file::{self, Kind, NotBound, SocketFile, Whom};
 
 /// How long is waited when the process has run out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -123,7 +123,7 @@ impl Doors {
     fn sort(&mut self, settings: &Settings, number: i32, socket: Inherited) -> Result<(), Failure> {
         let protocol = settings.protocol;
         let name = format!("descriptor {number}");
-        let is_datagram = matches!(socket, Inherited::Datagram(_));
+        let is_datagram = matches!(socket, Inherited::Datagram(_) | Inherited::ConnectedDatagram(_));
         let usage = |text: &str| Failure::new(Exit::Usage, anyhow!("--fd {number}: {text}"));
         if protocol == Protocol::Datagram && !is_datagram {
             return Err(usage("it is a stream, and --framing is datagram"));
@@ -140,10 +140,14 @@ impl Doors {
                 let listener = tcp(socket.into()).with_context(|| format!("--fd {number}"))?;
                 self.listeners.push((Listener::Tcp(listener), protocol, name));
             }
-            Inherited::Datagram(_) if protocol == Protocol::Modem => {
+            _ if is_datagram && protocol == Protocol::Modem => {
                 return Err(usage("it is a datagram socket, and a modem's guest speaks in a stream"));
             }
             Inherited::Datagram(socket) => self.add_datagrams(settings, socket, name)?,
+            Inherited::ConnectedDatagram(stream) => {
+                let protocol = Protocol::Datagram;
+                self.connected.push(Newcomer { stream, protocol, by: name, is_program: false });
+            }
         }
         Ok(())
     }
@@ -223,8 +227,17 @@ fn listen_tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
 fn refused(path: &Path, error: NotBound) -> Failure {
     let path = path.display();
     match error {
-        NotBound::Other | NotBound::Live => {
+        NotBound::Other | NotBound::Live | NotBound::Foreign | NotBound::Replaced => {
             Failure::new(Exit::Taken, anyhow!("{path} {error}; choose another path with --listen"))
+        }
+        NotBound::NotGiven { whom, .. } => {
+            let remedy = match whom {
+                Whom::User(_) => "only root gives files away: leave --socket-owner out, or use sudo",
+                Whom::Group(_) => {
+                    "it takes root, or a member: choose one of yours with --socket-group, or use sudo"
+                }
+            };
+            Failure::new(Exit::Right, anyhow!("{path} {error}; {remedy}"))
         }
         NotBound::Io(error) => {
             let (exit, remedy) = match error.kind() {

@@ -10,11 +10,13 @@
 //! interface made when the first comes, and hands both to the fabric, whose thread moves the frames. What goes
 //! wrong comes back to it as events.
 
+mod advertisements;
 mod command;
 mod dump;
 pub(crate) mod fabric;
 mod host;
 mod listen;
+mod passed;
 mod refusals;
 mod server;
 pub mod settings;

@@ -1,22 +1,23 @@
 //! Who is there: clients and guests, and the interface that is made for them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use hypertap_engine::modem::ModemSettings;
 use hypertap_platform::Privileged;
-use hypertap_platform::program::has_hung_up;
+use hypertap_platform::program::{has_hung_up, is_readable};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::Program;
-use super::fabric::{ClientEnd, ClientId, Fabric, FabricEvent, Place, Places};
+use super::fabric::{ClientEnd, ClientId, Fabric, FabricEvent, Place, Places, PortReport};
 use super::host::Host;
 use super::listen::{Arrival, Door, Doors, Newcomer};
+use super::passed::Passed;
 use super::refusals::Refusals;
 use super::settings::Protocol;
 use super::startup::Prepared;
@@ -26,6 +27,10 @@ use crate::tunnel::signals::Signals;
 
 /// How long is waited to hear how a program ended whose socket is closed.
 const PROGRAM_TIME: Duration = Duration::from_millis(500);
+/// How many may wait for a place; others wait to be accepted.
+const WAITING: usize = 16;
+/// How often a program's socket is looked at, a millisecond apart, for what it sent before its end.
+const LAST_READS: usize = 20;
 
 /// A tap server that runs.
 pub struct Server<'a> {
@@ -43,10 +48,11 @@ pub struct Server<'a> {
     modem: Option<ModemSettings>,
     helper: Option<Box<dyn Privileged>>,
     program: Option<Program>,
+    /// Until when it does not end, for the program may be about to say how it ended.
+    hearing: Option<Instant>,
     signals: Signals,
     report: Signal,
     clients: BTreeMap<ClientId, Client>,
-    guests: BTreeSet<ClientId>,
     /// Those that came before another's end was seen, whose place they get.
     waiting: VecDeque<Newcomer>,
     refusals: Refusals,
@@ -71,6 +77,7 @@ enum Task {
     Arrival(Arrival),
     MakeAgain,
     ProgramEnded,
+    HeardEnough,
 }
 
 impl<'a> Server<'a> {
@@ -108,10 +115,10 @@ impl<'a> Server<'a> {
             modem: settings.modem,
             helper,
             program,
+            hearing: None,
             signals,
             report,
             clients: BTreeMap::new(),
-            guests: BTreeSet::new(),
             waiting: VecDeque::new(),
             refusals: Refusals::default(),
         })
@@ -139,6 +146,10 @@ impl<'a> Server<'a> {
                 Task::Arrival(Arrival::Guests(door)) => self.let_guests_in(door).await?,
                 Task::MakeAgain => self.make_again().await?,
                 Task::ProgramEnded => self.on_program_end().await,
+                Task::HeardEnough => {
+                    self.hearing = None;
+                    !self.is_done()
+                }
             };
             if !goes_on {
                 return Ok(());
@@ -160,6 +171,13 @@ impl<'a> Server<'a> {
                 None => std::future::pending().await,
             }
         };
+        let hearing = async {
+            match self.hearing {
+                Some(end) => sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        let has_room = self.waiting.len() < WAITING;
         let host = async {
             match &mut self.host {
                 Some(host) => host.due().await,
@@ -171,20 +189,28 @@ impl<'a> Server<'a> {
             () = self.signals.recv() => Task::End,
             _ = self.report.recv() => Task::Report,
             event = self.events.recv() => Task::Event(event),
-            Some(arrival) = self.arrivals.recv() => Task::Arrival(arrival),
+            Some(arrival) = self.arrivals.recv(), if has_room => Task::Arrival(arrival),
             () = host => Task::MakeAgain,
             () = program => Task::ProgramEnded,
+            () = hearing => Task::HeardEnough,
         }
     }
 
     /// Lets a client in, or turns it away. False when a signal came meanwhile.
     async fn let_in(&mut self, newcomer: Newcomer) -> Result<bool, Failure> {
-        if let Some(place) = self.places.take() {
+        let mut place = self.places.take();
+        if place.is_none() {
+            self.fabric.free_dead_guests().await;
+            place = self.places.take();
+        }
+        if let Some(place) = place {
             return self.admit(newcomer, place).await;
         }
-        // One that has gone holds its place until that was seen: whoever connects anew at once gets it then.
+        // One that has gone holds its place until that was seen: whoever connects anew at once gets it then. Those
+        // who wait and have gone as well take none for long, but what they sent is still to be read.
         let leaving = self.clients.values().filter(|client| has_hung_up(&client.connection)).count();
-        if self.waiting.len() < leaving {
+        let staying = self.waiting.iter().filter(|newcomer| !has_hung_up(&newcomer.stream)).count();
+        if staying < leaving {
             self.waiting.push_back(newcomer);
         } else if let Some(refused) = self.refusals.count(Instant::now()) {
             let most = self.places.all();
@@ -215,8 +241,10 @@ impl<'a> Server<'a> {
                 let Some(modem) = self.modem.clone() else { return Ok(true) };
                 self.fabric.attach_modem(client, place, stream, modem).await;
             }
-            // It has no connections, and is refused as that of a program or descriptor.
-            Protocol::Datagram => return Ok(true),
+            Protocol::Datagram => {
+                let attached = self.fabric.attach_messages(client, place, stream).await;
+                attached.with_context(|| format!("cannot serve {by}"))?;
+            }
         }
         self.clients.insert(client, Client { by, protocol, since: Instant::now(), connection, is_program });
         Ok(true)
@@ -263,18 +291,18 @@ impl<'a> Server<'a> {
     /// Takes note of an event. False when nobody is there any more and nobody is waited for.
     async fn on_event(&mut self, event: FabricEvent) -> Result<bool, Failure> {
         match event {
-            FabricEvent::ClientEnded { client, end, place } => {
+            FabricEvent::ClientEnded { client, end, counters, place } => {
                 // Free before the next is let in.
                 drop(place);
-                return self.on_client_end(client, end).await;
+                return self.on_client_end(client, end, &counters).await;
             }
             FabricEvent::GuestCame { listen, guest, name } => {
                 tracing::info!(client = %guest, by = self.doors.name_of(listen), name, "a guest came");
-                self.guests.insert(guest);
+                // It may have gone without a word while there were too many others.
+                return Ok(!self.is_done());
             }
-            FabricEvent::GuestWent { guest } => {
-                tracing::info!(client = %guest, "a guest went");
-                self.guests.remove(&guest);
+            FabricEvent::GuestWent { guest, counters } => {
+                tracing::info!(client = %guest, passed = %Passed(&counters), "a guest went");
                 return Ok(!self.is_done());
             }
             FabricEvent::HostGone(error) => {
@@ -295,17 +323,25 @@ impl<'a> Server<'a> {
         Ok(true)
     }
 
-    async fn on_client_end(&mut self, client: ClientId, end: ClientEnd) -> Result<bool, Failure> {
-        let Some(gone) = self.clients.remove(&client) else { return Ok(true) };
-        let served = gone.since.elapsed();
+    async fn on_client_end(
+        &mut self,
+        client: ClientId,
+        end: ClientEnd,
+        counters: &PortReport,
+    ) -> Result<bool, Failure> {
+        let Some(gone) = self.clients.remove(&client) else { return Ok(!self.is_done()) };
+        let (by, served, passed) = (&gone.by, gone.since.elapsed(), Passed(counters));
         match &end {
-            ClientEnd::Closed => tracing::info!(%client, by = gone.by, ?served, "a client went"),
+            ClientEnd::Closed => tracing::info!(%client, by, ?served, %passed, "a client went"),
             end => {
-                tracing::warn!(%client, by = gone.by, ?served, reason = %end, "a client's connection was closed")
+                tracing::warn!(%client, by, ?served, %passed, reason = %end, "a client's connection was closed")
             }
         }
         if gone.is_program {
-            self.hear_of_program().await;
+            self.hearing = self
+                .program
+                .as_ref()
+                .and_then(|program| program.runs().then(|| Instant::now() + PROGRAM_TIME));
         }
         if let ClientEnd::Broke(error) = end
             && self.ends_on_broken
@@ -326,28 +362,29 @@ impl<'a> Server<'a> {
 
     /// Whether nobody is there any more, and nobody is waited for.
     fn is_done(&self) -> bool {
-        !self.keep && self.clients.is_empty() && self.guests.is_empty() && self.waiting.is_empty()
+        let is_empty = self.clients.is_empty() && self.waiting.is_empty() && self.places.are_all_free();
+        !self.keep && is_empty && self.events.is_empty() && self.hearing.is_none()
     }
 
     /// The program has ended: its client has too, whoever else holds its socket.
     async fn on_program_end(&mut self) -> bool {
         let client = self.clients.iter().find(|(_, client)| client.is_program).map(|(id, _)| *id);
-        let Some(client) = client else { return true };
-        // What it sent before its end is read first, where that is to be seen.
+        let Some(client) = client else { return self.hearing.take().is_none() || !self.is_done() };
+        // What it sent before its end is read first.
         if self.clients.get(&client).is_some_and(|client| has_hung_up(&client.connection)) {
             return true;
         }
-        self.fabric.detach(client).await;
-        self.clients.remove(&client);
-        tracing::info!(%client, "the program's client was ended with it");
-        !self.is_done()
-    }
-
-    /// Waits a moment to hear how a program ended whose socket is closed.
-    async fn hear_of_program(&mut self) {
-        if let Some(program) = &mut self.program {
-            let _ = timeout(PROGRAM_TIME, program.wait()).await;
+        for _ in 0..LAST_READS {
+            if !self.clients.get(&client).is_some_and(|client| is_readable(&client.connection)) {
+                break;
+            }
+            sleep(Duration::from_millis(1)).await;
         }
+        let counters = self.fabric.detach(client).await;
+        self.clients.remove(&client);
+        let passed = counters.as_ref().map(Passed).map(tracing::field::display);
+        tracing::info!(%client, passed, "the program's client was ended with it");
+        !self.is_done()
     }
 
     /// Writes what went through to the log.

@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::SocketAddr as UnixAddress;
 
 use anyhow::anyhow;
@@ -15,7 +16,7 @@ use hypertap_platform::{TapName, TapSpec};
 use hypertap_wire::ethernet::MacAddress;
 use hypertap_wire::frames::Framing;
 use ipnet::Ipv4Net;
-use nix::unistd::{Group, User as Account};
+use nix::unistd::{Group, User as Account, gethostname};
 
 use crate::cli::tap::{FramingName, Listen, Place, TapArgs};
 use crate::exit::{Exit, Failure};
@@ -91,11 +92,6 @@ impl Settings {
             ));
         }
         let protocol = protocol(args, args.framing);
-        if protocol == Protocol::Datagram && !args.command.is_empty() {
-            return Err(usage(
-                "--framing datagram: a program that is started has a stream; use another framing",
-            ));
-        }
         let mut listens = Vec::with_capacity(args.listen.len());
         for Listen { place, framing } in &args.listen {
             let protocol = protocol_of(args, *framing, protocol);
@@ -208,7 +204,7 @@ fn spec(args: &TapArgs) -> Result<TapSpec, Failure> {
 }
 
 /// An address that this server alone has, and has again the next time: made of where it listens and of the
-/// machine's own number (machine-id(5)), as servers of several machines may be in one LAN.
+/// machine's own number, as servers of several machines may be in one LAN.
 fn own_mac_address(args: &TapArgs) -> MacAddress {
     mac_address_of(&own_text(args))
 }
@@ -221,7 +217,7 @@ fn guest_mac_address(args: &TapArgs) -> MacAddress {
 }
 
 fn own_text(args: &TapArgs) -> Vec<u8> {
-    let mut text = fs::read("/etc/machine-id").unwrap_or_default();
+    let mut text = machine(fs::read("/etc/machine-id").ok(), gethostname().ok());
     match args.listen.first() {
         Some(listen) => text.extend(listen.place.to_string().bytes()),
         // Whoever passes a socket may do so often.
@@ -229,6 +225,17 @@ fn own_text(args: &TapArgs) -> Vec<u8> {
         None => text.extend(args.command.iter().flat_map(|word| word.as_encoded_bytes())),
     }
     text
+}
+
+/// What tells this machine from others: its number (machine-id(5)), else its name, else a number that it has for now.
+fn machine(id: Option<Vec<u8>>, name: Option<OsString>) -> Vec<u8> {
+    let id = id.map(|id| id.trim_ascii().to_vec());
+    // As an image has it that was never started; and names that any machine may have.
+    let id = id.filter(|id| !id.is_empty() && id != b"uninitialized");
+    let name = name.map(OsString::into_vec);
+    let name =
+        name.filter(|name| !matches!(&name[..], b"" | b"(none)" | b"localhost" | b"localhost.localdomain"));
+    id.or(name).unwrap_or_else(|| RandomState::new().hash_one(()).to_ne_bytes().to_vec())
 }
 
 /// A locally administered unicast address of a text's hash (FNV-1a, which stays the same for ever).
@@ -369,6 +376,19 @@ mod tests {
             let mac = of(text);
             assert!(mac.is_locally_administered() && !mac.is_multicast(), "{text}: {mac}");
         }
+    }
+
+    #[test]
+    fn a_machine_without_a_number_is_told_by_its_name_and_one_without_a_name_by_chance() {
+        let of = |id: &str, name: &str| machine(Some(id.into()), Some(name.into()));
+        assert_eq!(of("0123abcd\n", "one"), b"0123abcd");
+        assert_eq!(of("\n", "one"), b"one");
+        assert_eq!(of("uninitialized\n", "one"), b"one");
+        assert_eq!(machine(None, Some("one".into())), b"one");
+        for name in ["", "localhost", "(none)"] {
+            assert_ne!(of("", name), of("", name), "{name}");
+        }
+        assert_ne!(machine(None, None), machine(None, None));
     }
 
     #[test]

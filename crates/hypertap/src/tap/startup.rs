@@ -3,24 +3,23 @@
 //! Whatever needs root happens here, before `--user` gives it up for good.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use hypertap_platform::helper::{self, Via};
 use hypertap_platform::inherited::Inherited;
+use hypertap_platform::link::ipv6_is_off;
 use hypertap_platform::rights::{Driver, rights};
 use hypertap_platform::user::{User, drop_to};
-use hypertap_platform::{Privileged, TapName};
+use hypertap_platform::{Privileged, TapName, TapSpec, in_process_without_journal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::command::Program;
 use super::host::{Host, failure, name_taken, no_right};
 use super::listen::{Doors, Newcomer};
-use super::settings::Settings;
+use super::settings::{Protocol, Settings};
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::tunnel::signals::Signals;
-use crate::tunnel::startup::{in_process, make_state_dir};
 
 /// Everything a server starts with.
 pub struct Prepared {
@@ -46,7 +45,7 @@ pub struct Prepared {
 /// Each start-up problem, as one sentence with its exit code.
 pub async fn prepare(settings: Settings, inherited: Vec<(i32, Inherited)>) -> Result<Prepared, Failure> {
     let half = match &settings.host {
-        Some(spec) => Some(half(&spec.name).await?),
+        Some(spec) => Some(half(spec).await?),
         None => None,
     };
     // Before there is a file, which a signal would leave behind.
@@ -60,11 +59,13 @@ pub async fn prepare(settings: Settings, inherited: Vec<(i32, Inherited)>) -> Re
             split(&doors, user).await?
         }
     };
-    let program = Program::start(&settings.command)?.map(|(program, stream): (Program, OwnedFd)| {
-        let by = program.name().to_owned();
-        doors.connected.push(Newcomer { stream, protocol: settings.protocol, by, is_program: true });
-        program
-    });
+    let of_datagrams = settings.protocol == Protocol::Datagram;
+    let program =
+        Program::start(&settings.command, of_datagrams)?.map(|(program, stream): (Program, OwnedFd)| {
+            let by = program.name().to_owned();
+            doors.connected.push(Newcomer { stream, protocol: settings.protocol, by, is_program: true });
+            program
+        });
     let (host, helper) = match (&settings.host, half) {
         (Some(spec), Some(half)) => (Some(Host::new(spec.clone(), half, settings.print_name)), None),
         (_, helper) => (None, helper),
@@ -73,28 +74,28 @@ pub async fn prepare(settings: Settings, inherited: Vec<(i32, Inherited)>) -> Re
 }
 
 /// The half that makes the interface, in this process; what would fail later is found out now.
-async fn half(name: &TapName) -> Result<Box<dyn Privileged>, Failure> {
+async fn half(spec: &TapSpec) -> Result<Box<dyn Privileged>, Failure> {
     let rights = rights();
     if !rights.net_admin {
         return Err(no_right("this process may not change the machine's network"));
     }
-    if let TapName::Exact(name) = name
+    if let TapName::Exact(name) = &spec.name
         && nix::net::if_::if_nametoindex(name.as_str()).is_ok()
     {
         return Err(name_taken(name));
     }
-    let state_dir = state_dir()?;
-    let mut half = in_process(&state_dir)?;
+    for (option, wants_ipv6) in
+        [("--ip6-address", spec.ipv6.is_some()), ("--enable-router-advertisements", spec.accept_ra)]
+    {
+        if wants_ipv6 && let Some(reason) = ipv6_is_off() {
+            return Err(anyhow!("{option}: {reason}").into());
+        }
+    }
+    let mut half = in_process_without_journal().context("cannot ask the kernel for interfaces")?;
     if rights.driver != Driver::Ready {
         half.load_driver().await.map_err(failure)?;
     }
     Ok(half)
-}
-
-fn state_dir() -> Result<PathBuf, Failure> {
-    let state_dir = hypertap_platform::default_state_dir();
-    make_state_dir(&state_dir)?;
-    Ok(state_dir)
 }
 
 /// Starts the helper, which makes the interface and removes the sockets' files, then drops this process's
@@ -103,7 +104,7 @@ async fn split(doors: &Doors, user: &User) -> Result<Option<Box<dyn Privileged>>
     let started = if rights().net_admin {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let files: Vec<_> = doors.files.iter().map(|file| file.path().to_owned()).collect();
-        Some(helper::spawn(&program, Via::Direct, &state_dir()?, &files, log::arguments())?)
+        Some(helper::spawn(&program, Via::Direct, None, &files, log::arguments())?)
     } else {
         None
     };

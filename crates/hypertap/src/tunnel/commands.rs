@@ -60,7 +60,7 @@ fn as_wished(done: Result<Result<(), MachineError>, Unfinished>, doing: &str) ->
 /// Has pkexec ask the person for a helper.
 async fn ask_for_helper(state_dir: PathBuf) -> Result<Helper, HelperStart> {
     let program = std::env::current_exe().map_err(not_started)?;
-    helper::spawn(&program, Via::Pkexec, &state_dir, &[], log::arguments())?.connect().await
+    helper::spawn(&program, Via::Pkexec, Some(&state_dir), &[], log::arguments())?.connect().await
 }
 
 fn not_started(source: io::Error) -> HelperStart {

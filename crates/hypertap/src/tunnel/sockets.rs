@@ -157,9 +157,6 @@ fn bind_control(wanted: &ControlPath, port: u16) -> Result<Option<Control>, Fail
 fn unix_refused(path: &Path, error: NotBound) -> Failure {
     let path = path.display();
     match error {
-        NotBound::Other | NotBound::Live => {
-            Failure::new(Exit::Taken, anyhow!("{path} {error}; choose another path with --control"))
-        }
         NotBound::Io(error) => {
             let (exit, remedy) = match error.kind() {
                 ErrorKind::PermissionDenied => (Exit::Right, ""),
@@ -171,6 +168,7 @@ fn unix_refused(path: &Path, error: NotBound) -> Failure {
             let context = format!("cannot listen on {path}{remedy}");
             Failure::new(exit, anyhow::Error::from(error).context(context))
         }
+        error => Failure::new(Exit::Taken, anyhow!("{path} {error}; choose another path with --control")),
     }
 }
 

@@ -246,7 +246,7 @@ async fn split(settings: &Settings, sockets: &Sockets, user: &User) -> Result<Bo
         more.push("--replace".into());
         more.extend(settings.control.iter().flat_map(|own| ["--own".into(), own.clone().into_os_string()]));
     }
-    let started = helper::spawn(&program, Via::Direct, &settings.state_dir, &leftovers, &more)?;
+    let started = helper::spawn(&program, Via::Direct, Some(&settings.state_dir), &leftovers, &more)?;
     drop_to(user).map_err(anyhow::Error::from)?;
     Ok(Box::new(started.connect().await?))
 }

@@ -69,8 +69,9 @@ pub struct Starting {
 /// the standard three. Its log goes to our standard error. This only starts a process, and waits for nothing;
 /// [`Starting::connect`] does, and needs a tokio runtime with I/O.
 ///
-/// `state_dir` goes to it as `--state-dir` when it is started directly. Behind pkexec it is not passed
-/// on: root's helper must not take a path from an ordinary user. `program` must be absolute then.
+/// `state_dir` goes to it as `--state-dir` when it is started directly, where none means that it is to keep no
+/// journal, for TAP interfaces only. Behind pkexec it is not passed on: root's helper must not take a path from
+/// an ordinary user. `program` must be absolute then.
 ///
 /// `leftovers` are files and empty directories that a helper started directly removes at its end, because
 /// the daemon may not once it has dropped its rights. `more` are further arguments, as for its log.
@@ -80,14 +81,18 @@ pub struct Starting {
 pub fn spawn(
     program: &Path,
     via: Via,
-    state_dir: &Path,
+    state_dir: Option<&Path>,
     leftovers: &[PathBuf],
     more: &[OsString],
 ) -> Result<Starting, HelperStart> {
     let mut command = match via {
         Via::Direct => {
             let mut command = Command::new(program);
-            command.arg("helper").arg("--state-dir").arg(state_dir);
+            command.arg("helper");
+            match state_dir {
+                Some(directory) => command.arg("--state-dir").arg(directory),
+                None => command.arg("--no-journal"),
+            };
             command.args(leftovers.iter().flat_map(|path| [OsStr::new("--remove"), path.as_os_str()]));
             // A terminal's interrupt is for the daemon, which then ends the helper in its own order. pkexec
             // stays in our group, since it may have to ask on that terminal.
@@ -185,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let error = spawn(Path::new("/nonexistent/hypertap"), Via::Direct, Path::new("/"), &[], &[])
+        let error = spawn(Path::new("/nonexistent/hypertap"), Via::Direct, Some(Path::new("/")), &[], &[])
             .expect_err("no such program");
         assert!(error.to_string().contains("/nonexistent/hypertap"), "{error}");
     }

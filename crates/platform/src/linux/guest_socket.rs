@@ -54,9 +54,18 @@ impl GuestSocket {
     /// # Errors
     /// What the kernel says of non-blocking mode and of credentials (`SO_PASSCRED`).
     pub fn new(socket: OwnedFd, max_frame: usize) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
         setsockopt(&socket, sockopt::PassCred, &true)?;
         set_buffers(&socket, BUFFER);
+        Self::connected(socket, max_frame)
+    }
+
+    /// Takes over a socket that is connected to one guest, whose messages need no names, for frames of at most
+    /// `max_frame` bytes.
+    ///
+    /// # Errors
+    /// What the kernel says of non-blocking mode.
+    pub fn connected(socket: OwnedFd, max_frame: usize) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         // SAFETY: for all three types all bytes zero is a valid value (null pointers, no lengths).
         let (message, piece, name) =
             unsafe { (mem::zeroed::<mmsghdr>(), mem::zeroed::<iovec>(), mem::zeroed::<sockaddr_un>()) };

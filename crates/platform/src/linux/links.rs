@@ -16,6 +16,7 @@ use netlink_packet_route::neighbour_table::{
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::ipv6;
 use super::netlink::{Netlink, gone_is_fine, is_absent, is_no_family};
 
 /// A link as the kernel has it.
@@ -72,7 +73,7 @@ pub(crate) fn forbid_autoconfiguration(netlink: &mut Netlink, index: u32, name: 
     // Router advertisements: nobody routes on a TUN; where /proc/sys is read-only the address mode
     // below is enough, since without a link-local address none is asked for.
     for (key, value) in [("accept_ra", "0"), ("autoconf", "0")] {
-        let _ = write_ipv6_setting(name, key, value);
+        let _ = ipv6::write_setting(name, key, value);
     }
     let mode = vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)];
     let attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(mode)])];
@@ -80,28 +81,6 @@ pub(crate) fn forbid_autoconfiguration(netlink: &mut Netlink, index: u32, name: 
         Err(error) if is_no_family(&error) => Ok(()),
         other => other,
     }
-}
-
-/// Lets the link carry IPv6 where the machine's default for new links is not to. Best effort:
-/// what needs it says so when it fails.
-pub(crate) fn allow_ipv6(name: &str) {
-    let _ = write_ipv6_setting(name, "disable_ipv6", "0");
-}
-
-/// Lets the link take addresses and routes from routers, also where the machine itself forwards (2), or
-/// keeps it from doing so. To be called before the link is set up, and before an MTU that takes IPv6 from it.
-///
-/// # Errors
-/// Where it is to and cannot, as when `/proc/sys` is read-only and says otherwise.
-pub(crate) fn set_router_advertisements(name: &str, on: bool) -> io::Result<()> {
-    for (key, value) in [("accept_ra", if on { "2" } else { "0" }), ("autoconf", if on { "1" } else { "0" })]
-    {
-        match write_ipv6_setting(name, key, value) {
-            Err(error) if on && !has_ipv6_setting(name, key, value) => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Switches IPv6 neighbour unreachability detection (RFC 4861, 7.3) off: a neighbour stays reachable for
@@ -249,13 +228,4 @@ fn change(
     message.header.change_mask = flags;
     message.attributes = attributes;
     netlink.request(RouteNetlinkMessage::SetLink(message), 0)
-}
-
-fn write_ipv6_setting(name: &str, key: &str, value: &str) -> io::Result<()> {
-    std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{key}"), value)
-}
-
-fn has_ipv6_setting(name: &str, key: &str, value: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/{key}"))
-        .is_ok_and(|there| there.trim_end() == value)
 }

@@ -20,7 +20,6 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
@@ -31,13 +30,11 @@ use super::netlink::Netlink;
 use super::recovery::undo_page;
 use super::routes::Place;
 use super::rules::Slot;
-use super::{links, resolved, rights, routes, rules, tap};
+use super::{driver, links, resolved, routes, rules, tap};
 use crate::privileged::{Gone, MachineError, Privileged, RouteChange, RouteKind, Tap, TapSpec, Tun, TunSpec};
 
 /// With so many tunnels that could not be removed, no other is made.
 const MOST_LEFT: usize = 16;
-/// How long `modprobe` may take.
-const LOADING: Duration = Duration::from_secs(8);
 
 /// The jobs of [`Privileged`], done in this process, in the calling thread's network namespace.
 /// What they put on the machine is written down under `state_dir` first. Needs no right itself.
@@ -187,23 +184,11 @@ impl Privileged for Machine {
     }
 
     async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
-        let tap = tap::create(&mut self.netlink, spec)?;
-        if let Some((address, _)) = spec.ipv6 {
-            links::wait_for_delivery(&mut self.netlink, address).await;
-        }
-        Ok(tap)
+        tap::open(&mut self.netlink, spec).await
     }
 
     async fn load_driver(&mut self) -> Result<(), MachineError> {
-        let Err(missing) = rights::probe_driver() else { return Ok(()) };
-        let mut modprobe = tokio::process::Command::new("/sbin/modprobe");
-        modprobe.args(["--quiet", "tun"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
-        match tokio::time::timeout(LOADING, modprobe.output()).await {
-            Ok(Ok(output)) => tracing::debug!(status = %output.status, "ran modprobe tun"),
-            Ok(Err(error)) => tracing::debug!(%error, "cannot run modprobe"),
-            Err(_) => tracing::debug!("modprobe tun did not end in 8 s"),
-        }
-        rights::probe_driver().map_err(|_| MachineError::NoDriver(missing))
+        driver::load().await
     }
 
     async fn serve_bypass(&mut self, listener: OwnedFd, mark: u32, uid: u32) -> Result<(), MachineError> {

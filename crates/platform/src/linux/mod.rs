@@ -1,4 +1,6 @@
 //! Linux.
+mod driver;
+pub(crate) mod ipv6;
 mod journal;
 pub(crate) mod leftovers;
 pub(crate) mod links;
@@ -9,10 +11,12 @@ mod resolved;
 mod routes;
 mod rules;
 mod tap;
+mod taps;
 mod tun;
 pub use journal::default_state_dir;
 pub use machine::in_process;
 pub use recovery::{is_left, recover};
+pub use taps::in_process_without_journal;
 mod announcement;
 mod bypass_asker;
 pub(crate) mod bypass_serve;
@@ -32,6 +36,7 @@ mod seccomp_filter;
 mod seccomp_listener;
 pub(crate) mod shim;
 mod shim_caller;
+mod shim_look;
 mod shim_path;
 pub(crate) mod shim_program;
 pub(crate) mod sock_diag;

@@ -8,14 +8,23 @@ use std::io;
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use super::netlink::{Netlink, is_absent};
-use super::{links, rights, tun};
+use super::{ipv6, links, rights, tun};
 use crate::privileged::{MachineError, Tap, TapName, TapSpec};
 
 /// The pattern of interfaces whose name nobody chose.
 const FREE: &str = "tap%d";
 
-/// Makes an interface with its addresses and settings, up: whole or not at all.
-pub(crate) fn create(netlink: &mut Netlink, spec: &TapSpec) -> Result<Tap, MachineError> {
+/// Makes an interface with its addresses and settings, up and with packets to its addresses taken: whole or not
+/// at all.
+pub(crate) async fn open(netlink: &mut Netlink, spec: &TapSpec) -> Result<Tap, MachineError> {
+    let tap = create(netlink, spec)?;
+    if let Some((address, _)) = spec.ipv6 {
+        links::wait_for_delivery(netlink, address).await;
+    }
+    Ok(tap)
+}
+
+fn create(netlink: &mut Netlink, spec: &TapSpec) -> Result<Tap, MachineError> {
     spec.check()?;
     rights::probe_driver().map_err(MachineError::NoDriver)?;
     let device = build(spec).map_err(|error| MachineError::of("create a TAP interface", error))?;
@@ -50,9 +59,13 @@ fn furnish(netlink: &mut Netlink, spec: &TapSpec, name: &str, index: u32) -> Res
     let of = |doing: String| move |error: io::Error| MachineError::of(doing, error);
     // First, while IPv6 is there whatever the MTU will be.
     if spec.ipv6.is_some() || spec.accept_ra {
-        links::allow_ipv6(name);
+        if let Some(reason) = ipv6::is_off() {
+            let doing = format!("use IPv6 on {name}");
+            return Err(MachineError::Failed { doing, reason: reason.to_owned() });
+        }
+        ipv6::allow(name);
     }
-    links::set_router_advertisements(name, spec.accept_ra)
+    ipv6::set_router_advertisements(name, spec.accept_ra)
         .map_err(of(format!("let {name} take router advertisements")))?;
     links::set_mac(netlink, index, spec.mac).map_err(of(format!("give {name} its MAC address")))?;
     links::set_mtu(netlink, index, spec.mtu).map_err(of(format!("set MTU {} on {name}", spec.mtu)))?;

@@ -13,7 +13,7 @@ mod recovery;
 mod routes;
 mod tap;
 mod tun;
-pub use machine::in_process;
+pub use machine::{in_process, in_process_without_journal};
 pub use recovery::{default_state_dir, is_left, recover};
 pub(crate) mod bypass;
 pub(crate) mod datagram;

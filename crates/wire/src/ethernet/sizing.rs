@@ -22,8 +22,6 @@
 //! header from the stream, and none makes a reader wait for ever: what is asked for grows with each
 //! answer [`Sizing::NeedMore`], up to a limit that is the reader's.
 
-use std::fmt;
-
 use super::{EtherType, HEADER, MIN_FRAME, TAG, ethertype_before};
 use crate::packet::{IPV4_HEADER, IPV6_HEADER};
 
@@ -71,44 +69,6 @@ pub fn frame_len(bytes: &[u8]) -> Sizing {
             };
         }
         header += TAG;
-    }
-}
-
-/// A frame whose length the unframed protocol would get wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizeWarning {
-    /// The length in bytes that it would take the frame for; none when it cannot tell.
-    pub expected: Option<usize>,
-    /// The length in bytes.
-    pub actual: usize,
-}
-
-impl fmt::Display for SizeWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { expected, actual } = self;
-        match expected {
-            Some(expected) => write!(f, "a frame of {actual} bytes looks like one of {expected}"),
-            None => write!(f, "a frame of {actual} bytes does not tell its length"),
-        }
-    }
-}
-
-/// What the unframed protocol would get wrong of a frame, if anything.
-pub fn size_warning(frame: &[u8]) -> Option<SizeWarning> {
-    let actual = frame.len();
-    let expected = match frame_len(frame) {
-        Sizing::Len(len) => Some(len),
-        Sizing::NeedMore(_) | Sizing::Unknown(_) => None,
-    };
-    (expected != Some(actual)).then_some(SizeWarning { expected, actual })
-}
-
-/// A frame without what follows its content, which mostly is padding: as one who reads a stream of
-/// bare frames expects it. All of it when its length cannot be told, or is not all there.
-pub fn without_padding(frame: &[u8]) -> &[u8] {
-    match frame_len(frame) {
-        Sizing::Len(len) => frame.get(..len).unwrap_or(frame),
-        Sizing::NeedMore(_) | Sizing::Unknown(_) => frame,
     }
 }
 

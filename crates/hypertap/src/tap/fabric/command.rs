@@ -9,7 +9,7 @@ use hypertap_wire::ethernet::MacAddress;
 use hypertap_wire::frames::Framing;
 use tokio::sync::oneshot;
 
-use super::{ClientId, ListenId, Place, Report};
+use super::{ClientId, ListenId, Place, PortReport, Report};
 
 /// As the methods of [`super::Fabric`].
 pub(super) enum Command {
@@ -17,6 +17,8 @@ pub(super) enum Command {
     AttachStream { client: ClientId, place: Place, stream: OwnedFd, framing: Option<Framing> },
     AttachModem { client: ClientId, place: Place, stream: OwnedFd, settings: Box<ModemSettings> },
     AttachGuests { listen: ListenId, socket: GuestSocket },
-    Detach(ClientId),
+    AttachMessages { client: ClientId, place: Place, socket: GuestSocket },
+    Detach(ClientId, oneshot::Sender<PortReport>),
+    FreeDead(oneshot::Sender<()>),
     Report(oneshot::Sender<Report>),
 }

@@ -11,8 +11,8 @@ use hypertap_platform::guest_socket::{Answer, GuestName, GuestSocket, NoAnswer, 
 use super::guest::Guest;
 use super::lan::Lan;
 use super::outbox::Outbox;
-use super::port::Link;
-use super::{ClientId, FabricEvent, ListenId, Origin, Places};
+use super::port::{Link, Port};
+use super::{ClientId, FabricEvent, ListenId, Origin, Place, Places};
 
 /// What vfkit and libkrun send first, to be told apart from others.
 const GREETING: &[u8] = b"VFKT";
@@ -117,16 +117,34 @@ impl Register {
             });
             return None;
         };
+        let mut before = None;
         if let Some(slot) = self.guests.get(&(door, name)).copied() {
             if lan.guest_mut(slot).is_some_and(|(guest, now)| guest.on_heard(now)) {
                 return Some(slot);
             }
-            self.remove(slot, lan);
+            before = self.take_out(slot, lan);
         }
+        // The next has the place of the one before it, so that it is never free in between.
+        let (place, went) = before.unzip();
+        let slot = self.find_new(name, sender, (door, ours, listen), place, lan);
+        if let Some(went) = went {
+            self.outbox.tell_news(went);
+        }
+        slot
+    }
+
+    fn find_new(
+        &mut self,
+        name: GuestName,
+        sender: Sender,
+        (door, ours, listen): (usize, &Rc<OwnedFd>, ListenId),
+        place: Option<Place>,
+        lan: &mut Lan,
+    ) -> Option<usize> {
         if self.refused.get(&name).is_some_and(|until| *until > lan.now) {
             return None;
         }
-        match self.admit(name, sender, (door, ours), lan) {
+        match self.admit(name, sender, (door, ours), place, lan) {
             Ok((slot, guest)) => {
                 self.outbox.tell_news(FabricEvent::GuestCame { listen, guest, name: name.to_string() });
                 Some(slot)
@@ -156,10 +174,11 @@ impl Register {
         name: GuestName,
         sender: Sender,
         (door, ours): (usize, &Rc<OwnedFd>),
+        place: Option<Place>,
         lan: &mut Lan,
     ) -> Result<(usize, ClientId), NotAdmitted> {
         let answer = Answer::open(&name, sender.uid)?;
-        let mut place = self.places.take();
+        let mut place = place.or_else(|| self.places.take());
         if place.is_none() {
             self.remove_dead(lan);
             place = self.places.take();
@@ -172,8 +191,8 @@ impl Register {
         Ok((id.slot(), client))
     }
 
-    /// Looks for guests whose sockets are gone.
-    fn remove_dead(&mut self, lan: &mut Lan) {
+    /// Looks for guests whose sockets are gone, once in a while.
+    pub(super) fn remove_dead(&mut self, lan: &mut Lan) {
         if self.searched.is_some_and(|at| lan.now.saturating_sub(at) < SEARCH) {
             return;
         }
@@ -187,13 +206,26 @@ impl Register {
 
     /// Removes a guest's port.
     pub(super) fn remove(&mut self, slot: usize, lan: &mut Lan) {
-        let Some((guest, _)) = lan.guest_mut(slot) else { return };
-        self.guests.remove(&(guest.door, guest.name));
-        if let Some(port) = lan.remove(slot)
-            && let Origin::Client(guest) = port.origin
-        {
-            drop(port);
-            self.outbox.tell_news(FabricEvent::GuestWent { guest });
+        if let Some((place, went)) = self.take_out(slot, lan) {
+            drop(place);
+            self.outbox.tell_news(went);
+        }
+    }
+
+    /// Removes a guest's port. Returns its place, and what is to be told.
+    fn take_out(&mut self, slot: usize, lan: &mut Lan) -> Option<(Place, FabricEvent)> {
+        let (guest, now) = lan.guest_mut(slot)?;
+        let (key, is_elsewhere) = ((guest.door, guest.name), guest.is_elsewhere);
+        self.guests.remove(&key);
+        if is_elsewhere {
+            self.refuse(key.1, now);
+        }
+        let counters = Box::new(lan.report(slot)?);
+        match lan.remove(slot)? {
+            Port { origin: Origin::Client(guest), link: Link::Guest(gone), .. } => {
+                Some((gone.place, FabricEvent::GuestWent { guest, counters }))
+            }
+            _ => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hypertap_wire::frames::FrameError;
 use serde::Serialize;
 
-use super::Place;
+use super::{Place, PortReport};
 
 /// A client or guest, for as long as the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -50,6 +50,8 @@ pub(crate) enum FabricEvent {
         client: ClientId,
         /// Why.
         end: ClientEnd,
+        /// What went through its port.
+        counters: Box<PortReport>,
         /// Its place, which is free once this is dropped.
         place: Place,
     },
@@ -62,10 +64,13 @@ pub(crate) enum FabricEvent {
         /// Its address, to show.
         name: String,
     },
-    /// A guest's socket is gone, and its place is free.
+    /// A guest's socket is gone, and its place is free. Where guests come and go faster than events are read it
+    /// may not be told, but then others that are make the reader look.
     GuestWent {
         /// Who.
         guest: ClientId,
+        /// What went through its port.
+        counters: Box<PortReport>,
     },
     /// The host's interface is gone, and its port with it. Clients stay.
     HostGone(io::Error),

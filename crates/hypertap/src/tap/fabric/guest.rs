@@ -39,7 +39,11 @@ pub(super) struct Guest {
     looked: Duration,
     /// Its socket is gone, or another.
     pub(super) is_gone: bool,
-    _place: Place,
+    /// It has connected its socket elsewhere, and takes nothing of ours.
+    pub(super) is_elsewhere: bool,
+    /// The way to it is another, to be watched anew.
+    pub(super) is_reopened: bool,
+    pub(super) place: Place,
 }
 
 impl Guest {
@@ -62,7 +66,9 @@ impl Guest {
             unheard: 0,
             looked: now,
             is_gone: false,
-            _place: place,
+            is_elsewhere: false,
+            is_reopened: false,
+            place,
         }
     }
 
@@ -102,6 +108,7 @@ impl Guest {
     }
 
     pub(super) fn flush(&mut self, counters: &mut Counters) {
+        let mut may_reopen = true;
         while !self.outgoing.is_empty() {
             let is_alone = self.answer.descriptor().is_some();
             if !is_alone && self.unheard >= UNHEARD && self.answer.is_crowded(self.ours.as_fd()) {
@@ -118,13 +125,25 @@ impl Guest {
                     tracing::debug!(guest = %self.name, %error, "a frame cannot be sent");
                     self.lose(DropReason::Unsendable, 1, counters);
                 }
-                // One that has connected its socket since is another guest from its next frame on.
-                Some(Refusal::Gone | Refusal::Connected) => {
+                Some(Refusal::Connected) if may_reopen && self.reopen() => may_reopen = false,
+                Some(refusal @ (Refusal::Gone | Refusal::Connected)) => {
                     self.lose(DropReason::Gone, usize::MAX, counters);
                     self.is_gone = true;
+                    self.is_elsewhere = matches!(refusal, Refusal::Connected);
                 }
             }
         }
+    }
+
+    /// Finds the way to a guest that has connected its socket, or connected it anew. Returns whether there is one.
+    fn reopen(&mut self) -> bool {
+        if !self.answer.is_current(&self.name) {
+            return false;
+        }
+        let Ok(answer) = Answer::open(&self.name, self.sender) else { return false };
+        self.answer = answer;
+        self.is_reopened = true;
+        true
     }
 
     /// Drops what waits and some of what comes next: nothing tells when this guest reads again but what it sends.
@@ -135,8 +154,7 @@ impl Guest {
 
     /// Drops the first frames that wait.
     fn lose(&mut self, reason: DropReason, most: usize, counters: &mut Counters) {
-        let count = self.outgoing.frames().take(most).count();
-        let bytes = self.outgoing.take_frames(count);
-        counters.lose(reason, count as u64, bytes as u64);
+        let (frames, bytes) = self.outgoing.drop_frames(most);
+        counters.lose(reason, frames, bytes);
     }
 }

@@ -1,6 +1,7 @@
 //! The switch with its ports: where frames that came in go out.
 
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::guest::Guest;
 use super::modem::ModemLine;
 use super::port::{Link, Port};
 use super::report::Counters;
-use super::{DropReason, FrameObserver, Origin};
+use super::{DropReason, FrameObserver, Origin, PortReport};
 
 /// The first of the poller's numbers that are ports': the port's slot is added.
 pub(super) const PORTS: u64 = 1;
@@ -37,7 +38,7 @@ pub(super) struct Lan {
     pub(super) now: Duration,
     /// The slot of the host's port, while it is not read from.
     paused: Option<usize>,
-    /// The slots of guests that are no longer there, for whoever removes their ports.
+    /// The slots of guests and message clients that are no longer there, for whoever removes their ports.
     pub(super) gone: Vec<usize>,
     /// The slots of modem clients whose stations may have frames for the LAN.
     pub(super) modems: Vec<usize>,
@@ -108,12 +109,12 @@ impl Lan {
         Some(port)
     }
 
-    /// Sets a stream's framing, now that it is known, and sends what was held.
+    /// Sets a stream's framing, if it was not known, and sends what was held.
     pub(super) fn decide(&mut self, slot: usize, framing: Framing) {
         if let Some(port) = self.port_mut(slot)
             && let Link::Stream(stream) = &mut port.link
+            && stream.decide(framing, &mut port.counters)
         {
-            stream.decide(framing, &mut port.counters);
             self.flush_port(slot);
         }
     }
@@ -151,6 +152,12 @@ impl Lan {
             Link::Modem(line) => Some(&**line),
             _ => None,
         })
+    }
+
+    /// A port's counters.
+    pub(super) fn report(&self, slot: usize) -> Option<PortReport> {
+        let port = self.port(slot)?;
+        Some(port.report(self.switch.counters(port.id)?))
     }
 
     pub(super) fn ports(&self) -> impl Iterator<Item = &Port> {
@@ -237,10 +244,22 @@ impl Lan {
         let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return };
         port.is_dirty = false;
         port.flush();
-        if let Link::Guest(guest) = &port.link
-            && guest.is_gone
-        {
+        let (is_gone, is_reopened) = match &mut port.link {
+            Link::Guest(guest) => (guest.is_gone, mem::take(&mut guest.is_reopened)),
+            Link::Messages(messages) => (messages.is_gone, false),
+            _ => (false, false),
+        };
+        if is_gone {
             self.gone.push(slot);
+        }
+        if is_reopened {
+            // What was watched before is closed.
+            port.is_watched = false;
+            if let Some(descriptor) = port.descriptor()
+                && self.poller.add(descriptor, PORTS + slot as u64, Watch::Readable).is_err()
+            {
+                self.gone.push(slot);
+            }
         }
         let wanted = port.is_waiting();
         let watch = if wanted { Watch::Both } else { Watch::Readable };

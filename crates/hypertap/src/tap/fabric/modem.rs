@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hypertap_engine::modem::{Modem, ModemSettings};
+use hypertap_engine::modem::{Modem, ModemDrops, ModemSettings};
 use hypertap_wire::batch::Batch;
 use hypertap_wire::frames::Framing;
 
@@ -47,6 +47,11 @@ impl ModemLine {
             self.modem.handle_frame(now, frame);
             self.send_messages(counters);
         }
+    }
+
+    /// What the station dropped.
+    pub(super) fn drops(&self) -> ModemDrops {
+        self.modem.drops()
     }
 
     /// When [`Self::on_timeout`] is to be called.

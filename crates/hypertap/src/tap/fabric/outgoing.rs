@@ -104,6 +104,12 @@ impl Outgoing {
         })
     }
 
+    /// Forgets at most so many of the first of [`Self::frames`]. Returns how many, and their bytes together.
+    pub(super) fn drop_frames(&mut self, most: usize) -> (u64, u64) {
+        let count = self.frames().take(most).count();
+        (count as u64, self.take_frames(count) as u64)
+    }
+
     /// Forgets the first `count` of [`Self::frames`]. Returns their bytes together.
     pub(super) fn take_frames(&mut self, count: usize) -> usize {
         let len = self.frames().take(count).map(<[u8]>::len).sum();

@@ -33,6 +33,11 @@ impl Places {
         Some(Place { _permit: permit })
     }
 
+    /// Whether nobody has one.
+    pub(crate) fn are_all_free(&self) -> bool {
+        self.free.available_permits() == self.all
+    }
+
     /// How many there are, free or not.
     pub(crate) fn all(&self) -> usize {
         self.all
@@ -47,8 +52,9 @@ mod tests {
     fn a_place_is_free_again_once_it_is_dropped() {
         let places = Places::new(1);
         let place = places.take().unwrap();
-        assert!(places.take().is_none());
+        assert!(places.take().is_none() && !places.are_all_free());
         drop(place);
+        assert!(places.are_all_free());
         assert!(places.take().is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! A port, as the frames see it that are for it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -8,16 +9,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hypertap_engine::switch::PortId;
+use hypertap_engine::switch::{PortCounters, PortId};
 use hypertap_platform::queue::PacketQueue;
 use hypertap_wire::batch::Batch;
 use hypertap_wire::frames::Framing;
 use hypertap_wire::packet::Tally;
 
 use super::guest::Guest;
+use super::messages::Messages;
 use super::modem::ModemLine;
 use super::outgoing::{LIMIT, Outgoing};
-use super::report::Counters;
+use super::report::{Counters, modem_report};
 use super::{DropReason, Origin, PortReport};
 
 /// A run of frames is written from where it lies when it is as long as this, in bytes; a shorter one is first
@@ -46,6 +48,7 @@ pub(super) enum Link {
     Stream(Stream),
     Guest(Box<Guest>),
     Modem(Box<ModemLine>),
+    Messages(Messages),
 }
 
 /// A stream client's outgoing half.
@@ -69,6 +72,7 @@ impl Port {
             Link::Stream(stream) => Some(stream.file.as_fd()),
             Link::Guest(guest) => guest.descriptor(),
             Link::Modem(line) => Some(line.stream.file.as_fd()),
+            Link::Messages(messages) => messages.descriptor(),
         }
     }
 
@@ -76,7 +80,7 @@ impl Port {
     pub(super) fn header_len(&self) -> Option<usize> {
         match &self.link {
             Link::Stream(stream) => stream.framing.map(Framing::header_len),
-            Link::Host(_) | Link::Guest(_) | Link::Modem(_) => None,
+            Link::Host(_) | Link::Guest(_) | Link::Modem(_) | Link::Messages(_) => None,
         }
     }
 
@@ -87,6 +91,7 @@ impl Port {
             Link::Stream(stream) => stream.is_waiting(),
             Link::Guest(guest) => !guest.outgoing.is_empty(),
             Link::Modem(line) => line.stream.is_waiting(),
+            Link::Messages(messages) => !messages.outgoing.is_empty(),
         }
     }
 
@@ -97,6 +102,7 @@ impl Port {
             Link::Stream(stream) => stream.flush(),
             Link::Guest(guest) => guest.flush(&mut self.counters),
             Link::Modem(line) => line.stream.flush(),
+            Link::Messages(messages) => messages.flush(&mut self.counters),
         }
     }
 
@@ -132,6 +138,10 @@ impl Port {
                 line.deliver(batch, frames, now, &mut self.counters);
                 Ok(())
             }
+            Link::Messages(messages) => {
+                messages.deliver(batch, frames, &mut self.counters);
+                Ok(())
+            }
         }
     }
 
@@ -146,13 +156,21 @@ impl Port {
             Link::Stream(stream) => Some(&stream.outgoing),
             Link::Guest(guest) => Some(&guest.outgoing),
             Link::Modem(line) => Some(&line.stream.outgoing),
+            Link::Messages(messages) => Some(&messages.outgoing),
         }
     }
 
-    pub(super) fn report(&self) -> PortReport {
+    /// Its counters, with those that the switch has of it.
+    pub(super) fn report(&self, switch: &PortCounters) -> PortReport {
         let outgoing = self.outgoing();
+        let modem = match &self.link {
+            Link::Modem(line) => modem_report(&line.drops()),
+            _ => BTreeMap::new(),
+        };
         PortReport {
             port: self.origin,
+            switch: switch.into(),
+            modem,
             frames_in: self.counters.frames_in,
             bytes_in: self.counters.bytes_in,
             frames_out: self.counters.frames_out,
@@ -169,17 +187,19 @@ impl Stream {
         Self { file, framing, outgoing: Outgoing::default(), is_gone: false }
     }
 
-    /// Sets the framing once it is known; what was held goes out in it.
-    pub(super) fn decide(&mut self, framing: Framing, counters: &mut Counters) {
-        if self.framing.replace(framing).is_some() {
-            return;
+    /// Sets the framing once it is known; what was held goes out in it. Returns whether it was not known before.
+    pub(super) fn decide(&mut self, framing: Framing, counters: &mut Counters) -> bool {
+        if self.framing.is_some() {
+            return false;
         }
+        self.framing = Some(framing);
         let held = mem::take(&mut self.outgoing);
         for frame in held.frames() {
             if let Err(reason) = self.outgoing.push(framing, frame, LIMIT) {
                 counters.lose(reason, 1, frame.len() as u64);
             }
         }
+        true
     }
 
     fn is_waiting(&self) -> bool {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hypertap_engine::switch::DropCause;
+use hypertap_engine::modem::{ModemDrop, ModemDrops};
+use hypertap_engine::switch::{DropCause, PortCounters};
 use serde::Serialize;
 
 use super::Origin;
@@ -131,4 +132,68 @@ pub(crate) struct PortReport {
     pub(crate) queued: usize,
     /// The most that ever waited.
     pub(crate) queued_most: usize,
+    /// What the switch did with the frames that came in.
+    pub(crate) switch: SwitchReport,
+    /// What a modem client's station dropped, by cause; none is left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) modem: BTreeMap<&'static str, u64>,
+}
+
+impl PortReport {
+    /// Of a port through which nothing went.
+    pub(super) fn empty(port: Origin) -> Self {
+        Self {
+            port,
+            frames_in: 0,
+            bytes_in: 0,
+            frames_out: 0,
+            bytes_out: 0,
+            dropped: BTreeMap::new(),
+            queued: 0,
+            queued_most: 0,
+            switch: SwitchReport::default(),
+            modem: BTreeMap::new(),
+        }
+    }
+}
+
+/// A switch's counters of one port's frames.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SwitchReport {
+    /// Went to one other port.
+    pub(crate) forwarded: u64,
+    /// Went to all other ports.
+    pub(crate) flooded: u64,
+    /// Had a source that was known nowhere and was learned.
+    pub(crate) learned: u64,
+    /// Had a source that was known at another port before.
+    pub(crate) moved: u64,
+    /// Had a source that was not learned for want of room.
+    pub(crate) unlearned: u64,
+    /// Went nowhere, by cause; none is left out.
+    pub(crate) dropped: BTreeMap<&'static str, u64>,
+}
+
+impl From<&PortCounters> for SwitchReport {
+    fn from(counters: &PortCounters) -> Self {
+        Self {
+            forwarded: counters.forwarded,
+            flooded: counters.flooded,
+            learned: counters.learned,
+            moved: counters.moved,
+            unlearned: counters.unlearned,
+            dropped: named(DropCause::ALL.map(|cause| (cause.name(), counters.dropped(cause)))),
+        }
+    }
+}
+
+/// What a modem's station dropped.
+pub(super) fn modem_report(drops: &ModemDrops) -> BTreeMap<&'static str, u64> {
+    named(ModemDrop::ALL.map(|cause| (cause.name(), drops.of(cause))))
+}
+
+/// Those that are not zero.
+fn named(counts: impl IntoIterator<Item = (&'static str, u64)>) -> BTreeMap<&'static str, u64> {
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }

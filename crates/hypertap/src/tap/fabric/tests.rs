@@ -13,6 +13,7 @@ use super::*;
 mod ends;
 mod guests;
 mod host;
+mod messages;
 mod modem;
 mod slow;
 

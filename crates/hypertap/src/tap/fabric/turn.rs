@@ -23,12 +23,15 @@ use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::door::{Door, Register};
-use super::incoming::{read_modem, read_stream, set_nonblocking};
+use super::incoming::{read_messages, read_modem, read_stream, set_nonblocking};
 use super::lan::{Lan, PORTS};
+use super::messages::Messages;
 use super::modem::{MAX_MESSAGE, ModemLine};
 use super::outbox::Outbox;
-use super::port::{Link, Port, Stream};
-use super::{ClientEnd, ClientId, DropReason, FabricEvent, FabricSettings, ListenId, Origin, Place, Report};
+use super::port::{Link, Stream};
+use super::{
+    ClientEnd, ClientId, DropReason, FabricEvent, FabricSettings, ListenId, Origin, Place, PortReport, Report,
+};
 
 /// The poller's number of the waker.
 const WAKER: u64 = 0;
@@ -56,6 +59,7 @@ enum Source {
     Host(Box<dyn PacketQueue>),
     Stream { client: ClientId, place: Place, file: Rc<File>, reader: FrameReader },
     Modem { client: ClientId, place: Place, file: Rc<File>, reader: FrameReader },
+    Messages { client: ClientId, place: Place, socket: GuestSocket },
 }
 
 struct Thread {
@@ -173,6 +177,7 @@ impl Thread {
         }
         while let Some(slot) = self.lan.gone.pop() {
             self.register.remove(slot, &mut self.lan);
+            self.end(slot, ClientEnd::Closed);
         }
         if let Some(error) = self.lan.host_error.take() {
             self.lose_host(error);
@@ -226,6 +231,11 @@ impl Thread {
                     self.end(slot, end);
                 }
             }
+            Some(Source::Messages { socket, .. }) => {
+                if let Some(end) = read_messages(&mut self.lan, from, socket) {
+                    self.end(slot, end);
+                }
+            }
             // Nobody can send to a socket that only answers: something is wrong with it.
             None => self.lan.gone.push(slot),
         }
@@ -240,13 +250,24 @@ impl Thread {
                 Command::AttachStream { client, place, stream, framing } => {
                     self.attach_stream(client, place, stream, framing);
                 }
-                Command::Detach(client) => {
+                Command::AttachMessages { client, place, socket } => {
+                    self.attach_messages(client, place, socket);
+                }
+                Command::Detach(client, answer) => {
                     let origin = Origin::Client(client);
                     let port = self.lan.ports().find(|port| port.origin == origin);
                     if let Some(slot) = port.map(|port| port.id.slot()) {
+                        let counters = self.lan.report(slot);
                         self.register.remove(slot, &mut self.lan);
                         self.remove(slot);
+                        if let Some(counters) = counters {
+                            let _ = answer.send(counters);
+                        }
                     }
+                }
+                Command::FreeDead(answer) => {
+                    self.register.remove_dead(&mut self.lan);
+                    let _ = answer.send(());
                 }
                 Command::Report(answer) => {
                     let _ = answer.send(self.report());
@@ -291,10 +312,7 @@ impl Thread {
                 let reader = FrameReader::new(framing, self.max_frame, READ, FRAMES);
                 self.put_source(id, Source::Stream { client, place, file, reader });
             }
-            Err(error) => {
-                let end = ClientEnd::Io(error);
-                self.outbox.tell(FabricEvent::ClientEnded { client, end, place });
-            }
+            Err(error) => self.refuse(client, place, error),
         }
     }
 
@@ -307,11 +325,22 @@ impl Thread {
                 self.put_source(id, Source::Modem { client, place, file, reader });
                 self.modems += 1;
             }
-            Err(error) => {
-                let end = ClientEnd::Io(error);
-                self.outbox.tell(FabricEvent::ClientEnded { client, end, place });
-            }
+            Err(error) => self.refuse(client, place, error),
         }
+    }
+
+    fn attach_messages(&mut self, client: ClientId, place: Place, socket: GuestSocket) {
+        let link = Messages::new(&socket).map(Link::Messages);
+        match link.and_then(|link| self.lan.add(Origin::Client(client), link, None)) {
+            Ok(id) => self.put_source(id, Source::Messages { client, place, socket }),
+            Err(error) => self.refuse(client, place, error),
+        }
+    }
+
+    /// Tells that a client cannot be a port.
+    fn refuse(&self, client: ClientId, place: Place, error: io::Error) {
+        let counters = Box::new(PortReport::empty(Origin::Client(client)));
+        self.outbox.tell(FabricEvent::ClientEnded { client, end: ClientEnd::Io(error), counters, place });
     }
 
     fn attach_guests(&mut self, listen: ListenId, socket: GuestSocket) {
@@ -344,16 +373,22 @@ impl Thread {
 
     /// Removes a client's port and tells why.
     fn end(&mut self, slot: usize, end: ClientEnd) {
-        if let Some(Source::Stream { client, place, .. } | Source::Modem { client, place, .. }) =
-            self.remove(slot)
+        let counters = self.lan.report(slot);
+        if let Some(
+            Source::Stream { client, place, .. }
+            | Source::Modem { client, place, .. }
+            | Source::Messages { client, place, .. },
+        ) = self.remove(slot)
         {
-            self.outbox.tell(FabricEvent::ClientEnded { client, end, place });
+            let counters = counters.unwrap_or_else(|| PortReport::empty(Origin::Client(client)));
+            let counters = Box::new(counters);
+            self.outbox.tell(FabricEvent::ClientEnded { client, end, counters, place });
         }
     }
 
     fn report(&self) -> Report {
         Report {
-            ports: self.lan.ports().map(Port::report).collect(),
+            ports: self.lan.ports().filter_map(|port| self.lan.report(port.id.slot())).collect(),
             addresses: self.lan.switch.stations(self.lan.now).count(),
             strangers: self.register.strangers,
             cut: self.doors.iter().map(|door| door.socket().cut()).sum(),

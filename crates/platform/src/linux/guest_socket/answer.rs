@@ -12,6 +12,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
 use nix::unistd::geteuid;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SocketAddrUnix, sendmmsg};
 
+use super::GuestSocket;
 use crate::guest_socket::{GuestName, NoAnswer, Refusal, Sent};
 use crate::linux::socket::{SEND, unix_socket};
 
@@ -69,6 +70,14 @@ impl Answer {
             Err(errno) => return Err(io::Error::from(errno).into()),
         };
         Ok(Self { pinned, way })
+    }
+
+    /// By a socket that is connected to one guest ([`GuestSocket::connected`]).
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn connected(socket: &GuestSocket) -> io::Result<Self> {
+        Ok(Self { pinned: None, way: Way::Own(socket.as_fd().try_clone_to_owned()?) })
     }
 
     /// Whether what is at the guest's path is still the socket that frames go to.

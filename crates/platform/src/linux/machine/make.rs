@@ -9,7 +9,7 @@ use super::{Machine, Open};
 use crate::linux::journal::{Entry, Guard, LinkId, Page};
 use crate::linux::recovery::undo_page;
 use crate::linux::rules::{Census, Slot};
-use crate::linux::{links, rules, tun};
+use crate::linux::{ipv6, links, rules, tun};
 use crate::privileged::{MachineError, Tun, TunSpec};
 
 impl Machine {
@@ -64,7 +64,7 @@ impl Machine {
         let netlink = &mut self.netlink;
         links::set_mtu(netlink, *index, spec.mtu)
             .map_err(|error| MachineError::of(format!("set MTU {} on {name}", spec.mtu), error))?;
-        links::allow_ipv6(name);
+        ipv6::allow(name);
         if spec.ipv6.is_none() {
             links::forbid_autoconfiguration(netlink, *index, name)
                 .map_err(of("switch IPv6 autoconfiguration off on"))?;

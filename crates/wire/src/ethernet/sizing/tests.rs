@@ -132,25 +132,6 @@ fn other_types_are_unknown_and_named() {
     assert!(unknown(0xabcd, &[]).to_string().contains("EtherType 0xabcd"));
 }
 
-#[test]
-fn padding_is_warned_of_and_cut() {
-    let arp = frame(&[], 0x0806, &arp(6, 4));
-    assert_eq!(size_warning(&arp), None);
-    assert_eq!(without_padding(&arp), arp);
-
-    let padded = [arp.as_slice(), &[0; 18]].concat();
-    assert_eq!(size_warning(&padded), Some(SizeWarning { expected: Some(42), actual: 60 }));
-    assert_eq!(without_padding(&padded), arp);
-
-    let cut = &frame(&[], 0x0800, &ipv4(100))[..100];
-    assert_eq!(size_warning(cut), Some(SizeWarning { expected: Some(114), actual: 100 }));
-    assert_eq!(without_padding(cut), cut);
-
-    let unknown = frame(&[], 0x88b5, &[0; 46]);
-    assert_eq!(size_warning(&unknown), Some(SizeWarning { expected: None, actual: 60 }));
-    assert_eq!(without_padding(&unknown), unknown);
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_sized_and_what_is_asked_for_grows(

@@ -60,7 +60,8 @@ async fn an_error_in_framing_ends_that_client_alone_after_all_frames_before_it()
     bad.stream.write_all(&bytes).unwrap();
     assert_eq!(machine.receive(1), [before]);
     match bench.event().await {
-        FabricEvent::ClientEnded { client, end: ClientEnd::Broke(error), .. } => {
+        FabricEvent::ClientEnded { client, end: ClientEnd::Broke(error), counters, .. } => {
+            assert_eq!((counters.port, counters.frames_in, counters.bytes_in), (bad.origin(), 1, 60));
             assert_eq!((client, error.offset, error.kind), (bad.id, 62, FrameErrorKind::Empty));
         }
         event => panic!("{event:?}"),
@@ -111,10 +112,14 @@ async fn a_clients_place_is_free_once_its_end_was_read() {
 async fn a_detached_client_is_closed_without_an_event() {
     let mut bench = Bench::start(1);
     let mut client = bench.client(Some(Framing::Le16)).await;
-    bench.fabric.detach(client.id).await;
+    client.send(&[frame([0xff; 6], mac(1), 1, 60)]);
+    bench.until(client.origin(), |port| port.frames_in == 1).await;
+    let counters = bench.fabric.detach(client.id).await.unwrap();
+    assert_eq!((counters.port, counters.frames_in), (client.origin(), 1));
+    assert!(bench.places.take().is_some());
     assert_eq!(client.stream.read(&mut [0]).unwrap(), 0);
     assert!(bench.events.try_recv().is_err());
-    assert!(bench.places.take().is_some());
+    assert!(bench.fabric.detach(client.id).await.is_none());
 }
 
 #[tokio::test]

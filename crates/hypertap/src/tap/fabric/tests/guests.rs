@@ -162,7 +162,7 @@ async fn a_guest_that_is_gone_frees_its_place_when_it_is_sent_to() {
     assert!(bench.places.take().is_none());
     drop(guest);
     machine.send(&[frame(mac(1), HOST, 1, 60)]);
-    assert!(matches!(bench.event().await, FabricEvent::GuestWent { guest } if guest == id));
+    assert!(matches!(bench.event().await, FabricEvent::GuestWent { guest, .. } if guest == id));
     assert!(bench.places.take().is_some());
 }
 
@@ -177,7 +177,7 @@ async fn a_new_guest_has_the_place_of_a_dead_one() {
     drop(first);
     let second = street.guest("second");
     street.send(&second, &frame(HOST, mac(2), 2, 60));
-    assert!(matches!(bench.event().await, FabricEvent::GuestWent { guest } if guest == gone));
+    assert!(matches!(bench.event().await, FabricEvent::GuestWent { guest, .. } if guest == gone));
     bench.came().await;
     assert_eq!(machine.receive(2).len(), 2);
 
@@ -247,4 +247,108 @@ async fn a_detached_guest_comes_again_with_its_next_frame() {
     street.send(&guest, &frame(HOST, mac(1), 2, 60));
     assert_ne!(bench.came().await.0, first);
     assert_eq!(machine.receive(2).len(), 2);
+}
+
+#[tokio::test]
+async fn a_guest_that_connects_its_socket_later_is_the_same_guest() {
+    let mut bench = Bench::start(1);
+    let mut machine = bench.machine().await;
+    let street = Street::new(&bench).await;
+    let guest = street.guest("guest");
+    street.send(&guest, &frame(HOST, mac(1), 1, 60));
+    let (id, _) = bench.came().await;
+    machine.receive(1);
+    guest.connect(street.folder.path().join("ours")).unwrap();
+    for at in 2..40 {
+        machine.send(&[frame(mac(1), HOST, at, 60)]);
+        assert_eq!(number(&receive(&guest)), at);
+    }
+    // Its full queue is waited for as that of any other that is connected.
+    machine.send(&many(mac(1)));
+    bench
+        .until(Origin::Client(id), |port| {
+            port.frames_out + port.dropped.values().sum::<u64>() == u64::from(MANY) + 38
+        })
+        .await;
+    guest.set_nonblocking(true).unwrap();
+    while guest.recv(&mut [0; 2000]).is_ok() {}
+    guest.set_nonblocking(false).unwrap();
+    guest.send(&frame(HOST, mac(1), 8, 60)).unwrap();
+    machine.receive(1);
+    machine.send(&[frame(mac(1), HOST, 9, 60)]);
+    assert_eq!(number(&receive(&guest)), 9);
+    assert!(bench.events.try_recv().is_err(), "nobody came or went");
+}
+
+#[tokio::test]
+async fn a_guest_that_is_connected_elsewhere_goes_and_is_not_looked_at_again_at_once() {
+    let mut bench = Bench::start(1);
+    let mut machine = bench.machine().await;
+    let street = Street::new(&bench).await;
+    let (guest, _other) = (street.guest("guest"), street.guest("other"));
+    guest.connect(street.folder.path().join("other")).unwrap();
+    street.send(&guest, &frame(HOST, mac(1), 1, 60));
+    bench.came().await;
+    machine.receive(1);
+    machine.send(&[frame(mac(1), HOST, 2, 60)]);
+    assert!(matches!(bench.event().await, FabricEvent::GuestWent { .. }));
+    street.send(&guest, &frame(HOST, mac(1), 3, 60));
+    let strangers = async {
+        while bench.fabric.report().await.unwrap().strangers == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, strangers).await.unwrap();
+    assert!(bench.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_dead_guests_place_is_freed_for_whoever_asks() {
+    let mut bench = Bench::start(2);
+    let mut machine = bench.machine().await;
+    let street = Street::new(&bench).await;
+    let (dead, alive) = (street.guest("dead"), street.guest("alive"));
+    street.send(&dead, &frame(HOST, mac(1), 1, 60));
+    let (gone, _) = bench.came().await;
+    street.send(&alive, &frame(HOST, mac(2), 2, 60));
+    bench.came().await;
+    machine.receive(2);
+    drop(dead);
+    bench.fabric.free_dead_guests().await;
+    assert!(bench.places.take().is_some() && !bench.places.are_all_free());
+    match bench.event().await {
+        FabricEvent::GuestWent { guest, counters } => {
+            assert_eq!((guest, counters.frames_in), (gone, 1));
+        }
+        event => panic!("{event:?}"),
+    }
+    machine.send(&[frame(mac(2), HOST, 3, 60)]);
+    assert_eq!(number(&receive(&alive)), 3);
+}
+
+#[tokio::test]
+async fn a_guest_that_comes_again_is_told_before_the_one_that_it_was() {
+    let mut bench = Bench::start(1);
+    let mut machine = bench.machine().await;
+    let street = Street::new(&bench).await;
+    let first = street.guest("guest");
+    street.send(&first, &frame(HOST, mac(1), 1, 60));
+    let (gone, _) = bench.came().await;
+    machine.receive(1);
+    drop(first);
+    std::fs::remove_file(street.folder.path().join("guest")).unwrap();
+    let second = street.guest("guest");
+    let mut at = 1;
+    // How often its path is looked at has a bound.
+    let event = loop {
+        at += 1;
+        street.send(&second, &frame(HOST, mac(1), at, 60));
+        machine.receive(1);
+        if let Ok(event) = bench.events.try_recv() {
+            break event;
+        }
+    };
+    assert!(matches!(event, FabricEvent::GuestCame { guest, .. } if guest != gone), "{event:?}");
+    assert!(matches!(bench.event().await, FabricEvent::GuestWent { guest, .. } if guest == gone));
+    assert!(bench.places.take().is_none());
 }

@@ -61,6 +61,23 @@ async fn an_unknown_station_is_flooded_to_and_a_known_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_report_tells_what_the_switch_did_with_a_ports_frames() {
+    let bench = Bench::start(2);
+    let _machine = bench.machine().await;
+    let mut one = bench.client(Some(Framing::Le16)).await;
+    let mut other = bench.client(Some(Framing::Le16)).await;
+    one.send(&[frame([0xff; 6], mac(1), 1, 60), frame(mac(1), mac(1), 2, 60), frame(HOST, mac(1), 3, 60)]);
+    bench.until(one.origin(), |port| port.frames_in == 3).await;
+    other.send(&[frame([0xff; 6], mac(1), 4, 60), frame([1, 0x80, 0xc2, 0, 0, 0], mac(1), 5, 60)]);
+    bench.until(other.origin(), |port| port.frames_in == 2).await;
+    let (one, other) = (bench.report_of(one.origin()).await, bench.report_of(other.origin()).await);
+    assert_eq!((one.switch.learned, one.switch.flooded, one.switch.forwarded), (1, 1, 1));
+    assert_eq!(one.switch.dropped.into_iter().collect::<Vec<_>>(), [("samePort", 1)]);
+    assert_eq!((other.switch.moved, other.switch.flooded, other.switch.learned), (1, 1, 0));
+    assert_eq!(other.switch.dropped.into_iter().collect::<Vec<_>>(), [("reserved", 1)]);
+}
+
+#[tokio::test]
 async fn two_clients_talk_without_a_host() {
     let bench = Bench::start(2);
     let mut one = bench.client(Some(Framing::Le16)).await;
@@ -86,6 +103,40 @@ async fn what_an_undecided_client_is_sent_waits_for_its_first_frame() {
     assert_eq!(client.receive(3), early);
     machine.send(&[frame(mac(1), HOST, 4, 60)]);
     assert_eq!(number(&client.receive_le16()), 4);
+}
+
+fn framed(framing: Framing, frame: &[u8]) -> Vec<u8> {
+    let mut header = [0; 4];
+    assert!(framing.write_header(&mut header, frame.len()));
+    [&header[..framing.header_len()], frame].concat()
+}
+
+#[tokio::test]
+async fn a_first_frame_in_pieces_tells_the_framing_wherever_it_is_cut() {
+    let bench = Bench::start(1);
+    let mut machine = bench.machine().await;
+    let mut numbers = 0..;
+    for framing in [Framing::Le16, Framing::Be32, Framing::Unframed] {
+        let first = framed(framing, &frame(HOST, mac(1), 1, 42));
+        for cut in 1..first.len() {
+            let mut client = bench.client(None).await;
+            // Not the same ones again: that is a loop.
+            let early = frame([0xff; 6], HOST, numbers.next().unwrap(), 60);
+            bench.until(client.origin(), |_| true).await;
+            machine.send(std::slice::from_ref(&early));
+            bench.until(client.origin(), |port| port.queued > 0).await;
+            client.stream.write_all(&first[..cut]).unwrap();
+            // A report is made when what was there to be read has been.
+            bench.until(client.origin(), |_| true).await;
+            client.stream.write_all(&first[cut..]).unwrap();
+            machine.receive(1);
+            let mut held = vec![0; framing.header_len() + early.len()];
+            client.stream.read_exact(&mut held).unwrap_or_else(|error| panic!("{framing} {cut}: {error}"));
+            assert_eq!(held, framed(framing, &early), "{framing}, cut after {cut}");
+            bench.fabric.detach(client.id).await;
+            assert_eq!(client.stream.read(&mut [0]).unwrap(), 0, "its place is free");
+        }
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,18 @@ async fn a_guest_on_a_line_is_a_station_of_the_lan() {
 }
 
 #[tokio::test]
+async fn a_report_tells_what_the_station_dropped() {
+    let bench = Bench::start(1);
+    let mut machine = bench.machine().await;
+    let mut guest = bench.modem().await;
+    guest.send(&[vec![0x7e, 1, 2, 3, 4, 5, 6, 0x7e]]);
+    machine.send(&[frame(STATION.0, HOST, 1, 60)]);
+    bench.until(guest.origin(), |port| port.frames_out == 1 && port.frames_in == 1).await;
+    let report = bench.report_of(guest.origin()).await;
+    assert_eq!(report.modem.into_iter().collect::<Vec<_>>(), [("badPacket", 1), ("damagedFrame", 1)]);
+}
+
+#[tokio::test]
 async fn what_a_line_waits_for_is_sent_again_in_time() {
     let bench = Bench::start(1);
     let mut guest = bench.modem().await;
