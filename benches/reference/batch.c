@@ -1,4 +1,4 @@
-/* batch.c - many packets a system call: a framed Unix stream, and sendmmsg/recvmmsg on SOCK_SEQPACKET.
+/* batch.c - many packets a system call: a framed Unix stream, and sendmmsg/recvmmsg on sockets with messages.
  *
  * The TUN has no call for many packets, so each is one read or write. It is read without blocking until it is empty
  * or the batch is full; only then does the batch go out in one call, and only an empty TUN is waited for.
@@ -46,7 +46,7 @@ static int write_all(int fd, const uint8_t *bytes, size_t length) {
   return 0;
 }
 
-void tun_to_stream(int tun, int stream) {
+void tun_to_stream(int tun, int stream, int little_endian) {
   uint8_t *batch = buffer(STREAM_BATCH + LENGTH_BYTES + PACKET_MAX);
   never_block(tun);
   for (;;) {
@@ -54,15 +54,15 @@ void tun_to_stream(int tun, int stream) {
     while (filled < STREAM_BATCH) {
       ssize_t length = read(tun, batch + filled + LENGTH_BYTES, PACKET_MAX);
       if (length <= 0) break;
-      batch[filled] = length >> 8;
-      batch[filled + 1] = length;
+      batch[filled + little_endian] = length >> 8;
+      batch[filled + !little_endian] = length;
       filled += LENGTH_BYTES + length;
     }
     if (filled ? write_all(stream, batch, filled) : !wait_for(tun)) return;
   }
 }
 
-void stream_to_tun(int stream, int tun) {
+void stream_to_tun(int stream, int tun, int little_endian) {
   uint8_t *bytes = buffer(STREAM_BUFFER);
   size_t held = 0; /* at most one packet that has not come whole */
   for (;;) {
@@ -72,7 +72,7 @@ void stream_to_tun(int stream, int tun) {
     held += count;
     size_t done = 0;
     while (held - done >= LENGTH_BYTES) {
-      size_t length = bytes[done] << 8 | bytes[done + 1];
+      size_t length = bytes[done + little_endian] << 8 | bytes[done + !little_endian];
       if (held - done - LENGTH_BYTES < length) break;
       tun_write(tun, bytes + done + LENGTH_BYTES, length);
       done += LENGTH_BYTES + length;
@@ -99,7 +99,7 @@ static struct messages *messages(void) {
   return all;
 }
 
-void tun_to_seqpacket(int tun, int sock) {
+void tun_to_messages(int tun, int sock) {
   struct messages *all = messages();
   never_block(tun);
   for (;;) {
@@ -119,7 +119,7 @@ void tun_to_seqpacket(int tun, int sock) {
   }
 }
 
-void seqpacket_to_tun(int sock, int tun) {
+void messages_to_tun(int sock, int tun) {
   struct messages *all = messages();
   for (;;) {
     int count = recvmmsg(sock, all->headers, MESSAGES, MSG_WAITFORONE, NULL);

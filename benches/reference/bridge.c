@@ -1,4 +1,4 @@
-/* bridge.c - copies IP packets between two endpoints, one thread a direction: how fast a small C program is.
+/* bridge.c - copies packets between two endpoints, one thread a direction: how fast a small C program is.
  *
  *   bridge ENDPOINT ENDPOINT
  *
@@ -8,9 +8,13 @@
  *   udpg:LOCAL:REMOTE               the same with UDP_SEGMENT and UDP_GRO (beside tunv only)
  *   listen:PATH   connect:PATH      Unix stream, u16 big-endian lengths, many packets a write
  *   seqlisten:PATH seqconnect:PATH  Unix SOCK_SEQPACKET, sendmmsg and recvmmsg
+ *   tap:NAME                        a TAP device, whose packets are Ethernet frames, without any header
+ *   lelisten:PATH leconnect:PATH    Unix stream, u16 little-endian lengths, many frames a write
+ *   dgram:PATH                      Unix SOCK_DGRAM, bound beside PATH and connected to it, sendmmsg and recvmmsg
+ *   vde:DIRECTORY                   a port of a vde_switch, sendmmsg and recvmmsg
  *   fd:CONTROL:ADDRESS:ROUTE        the TUN descriptor that hypertap hands over its control socket
  *
- * Runs until it is killed or one side ends. Linux only; needs CAP_NET_ADMIN for tun and tunv.
+ * Runs until it is killed or one side ends. Linux only; needs CAP_NET_ADMIN for tun, tunv and tap.
  */
 #include "bridge.h"
 
@@ -47,13 +51,14 @@ static void copy_each(int from, int to) {
 static void *run(void *argument) {
   struct direction *d = argument;
   int from = d->from.fd, to = d->to.fd;
-  if (d->from.kind == TUN_VNET && d->to.kind == UDP_TRAIN) vnet_to_gso(from, to);
-  else if (d->from.kind == UDP_TRAIN && d->to.kind == TUN_VNET) gso_to_vnet(from, to);
-  else if (d->from.kind == TUN && d->to.kind == STREAM) tun_to_stream(from, to);
-  else if (d->from.kind == STREAM && d->to.kind == TUN) stream_to_tun(from, to);
-  else if (d->from.kind == TUN && d->to.kind == SEQPACKET) tun_to_seqpacket(from, to);
-  else if (d->from.kind == SEQPACKET && d->to.kind == TUN) seqpacket_to_tun(from, to);
-  else if (d->from.kind <= UDP && d->to.kind <= UDP) copy_each(from, to);
+  enum kind in = d->from.kind, out = d->to.kind;
+  if (in == TUN_VNET && out == UDP_TRAIN) vnet_to_gso(from, to);
+  else if (in == UDP_TRAIN && out == TUN_VNET) gso_to_vnet(from, to);
+  else if (in == TUN && (out == STREAM || out == STREAM_LE)) tun_to_stream(from, to, out == STREAM_LE);
+  else if ((in == STREAM || in == STREAM_LE) && out == TUN) stream_to_tun(from, to, in == STREAM_LE);
+  else if (in == TUN && out == MESSAGES) tun_to_messages(from, to);
+  else if (in == MESSAGES && out == TUN) messages_to_tun(from, to);
+  else if (in <= UDP && out <= UDP) copy_each(from, to);
   else fprintf(stderr, "bridge: these two endpoints do not go together\n");
   exit(1); /* one direction without the other is of no use */
 }

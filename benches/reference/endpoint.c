@@ -33,13 +33,13 @@ static void widen(int sock) {
   setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
-static int tun(const char *name, int vnet) {
+static int device(const char *name, int flags) {
   int fd = open("/dev/net/tun", O_RDWR);
   if (fd < 0) die("open", "/dev/net/tun");
-  struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | (vnet ? IFF_VNET_HDR : 0)};
+  struct ifreq request = {.ifr_flags = IFF_NO_PI | flags};
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
   if (ioctl(fd, TUNSETIFF, &request)) die("TUNSETIFF", name);
-  if (vnet) {
+  if (flags & IFF_VNET_HDR) {
     int header = sizeof(struct virtio_net_hdr);
     if (ioctl(fd, TUNSETVNETHDRSZ, &header)) die("TUNSETVNETHDRSZ", name);
     if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)(TUN_F_CSUM | TUN_F_TSO4))) die("TUNSETOFFLOAD", name);
@@ -62,24 +62,44 @@ static int udp(int local, int remote, int gso) {
   return sock;
 }
 
-static int unix_socket(const char *path, int type, int listens) {
+static struct sockaddr_un unix_name(const char *path) {
   struct sockaddr_un name = {.sun_family = AF_UNIX};
   strncpy(name.sun_path, path, sizeof name.sun_path - 1);
-  int sock = socket(AF_UNIX, type, 0);
-  if (listens) {
-    unlink(path);
-    if (bind(sock, (struct sockaddr *)&name, sizeof name) || listen(sock, 1)) die("listen", path);
-    int peer = accept(sock, NULL, NULL);
-    if (peer < 0) die("accept", path);
-    close(sock);
-    sock = peer;
-  } else {
-    int tries = 500; /* the other end may still be on its way: 5 s */
-    while (connect(sock, (struct sockaddr *)&name, sizeof name)) {
-      if (--tries == 0) die("connect", path);
-      usleep(10000);
-    }
+  return name;
+}
+
+/* The other end may still be on its way: it has 5 s. */
+static void connect_soon(int sock, const char *path) {
+  struct sockaddr_un name = unix_name(path);
+  int tries = 500;
+  while (connect(sock, (struct sockaddr *)&name, sizeof name)) {
+    if (--tries == 0) die("connect", path);
+    usleep(10000);
   }
+}
+
+static int unix_listen(const char *path, int type) {
+  struct sockaddr_un name = unix_name(path);
+  int sock = socket(AF_UNIX, type, 0);
+  unlink(path);
+  if (bind(sock, (struct sockaddr *)&name, sizeof name) || listen(sock, 1)) die("listen", path);
+  int peer = accept(sock, NULL, NULL);
+  if (peer < 0) die("accept", path);
+  close(sock);
+  widen(peer);
+  return peer;
+}
+
+static int unix_connect(const char *path, int type) {
+  int sock = socket(AF_UNIX, type, 0);
+  if (type == SOCK_DGRAM) { /* answers need a name to come to */
+    struct sockaddr_un own = unix_name(path);
+    size_t length = strlen(own.sun_path);
+    snprintf(own.sun_path + length, sizeof own.sun_path - length, ".%d", getpid());
+    unlink(own.sun_path);
+    if (bind(sock, (struct sockaddr *)&own, sizeof own)) die("bind", own.sun_path);
+  }
+  connect_soon(sock, path);
   widen(sock);
   return sock;
 }
@@ -91,14 +111,19 @@ struct endpoint endpoint_open(const char *spec) {
   const char *first = rest ? strsep(&rest, ":") : "";
   const char *second = rest ? strsep(&rest, ":") : "";
   const char *third = rest ? rest : "";
-  if (!strcmp(kind, "tun")) return (struct endpoint){TUN, tun(first, 0)};
-  if (!strcmp(kind, "tunv")) return (struct endpoint){TUN_VNET, tun(first, 1)};
+  if (!strcmp(kind, "tun")) return (struct endpoint){TUN, device(first, IFF_TUN)};
+  if (!strcmp(kind, "tap")) return (struct endpoint){TUN, device(first, IFF_TAP)};
+  if (!strcmp(kind, "tunv")) return (struct endpoint){TUN_VNET, device(first, IFF_TUN | IFF_VNET_HDR)};
   if (!strcmp(kind, "udp")) return (struct endpoint){UDP, udp(atoi(first), atoi(second), 0)};
   if (!strcmp(kind, "udpg")) return (struct endpoint){UDP_TRAIN, udp(atoi(first), atoi(second), 1)};
-  if (!strcmp(kind, "listen")) return (struct endpoint){STREAM, unix_socket(first, SOCK_STREAM, 1)};
-  if (!strcmp(kind, "connect")) return (struct endpoint){STREAM, unix_socket(first, SOCK_STREAM, 0)};
-  if (!strcmp(kind, "seqlisten")) return (struct endpoint){SEQPACKET, unix_socket(first, SOCK_SEQPACKET, 1)};
-  if (!strcmp(kind, "seqconnect")) return (struct endpoint){SEQPACKET, unix_socket(first, SOCK_SEQPACKET, 0)};
+  if (!strcmp(kind, "listen")) return (struct endpoint){STREAM, unix_listen(first, SOCK_STREAM)};
+  if (!strcmp(kind, "connect")) return (struct endpoint){STREAM, unix_connect(first, SOCK_STREAM)};
+  if (!strcmp(kind, "lelisten")) return (struct endpoint){STREAM_LE, unix_listen(first, SOCK_STREAM)};
+  if (!strcmp(kind, "leconnect")) return (struct endpoint){STREAM_LE, unix_connect(first, SOCK_STREAM)};
+  if (!strcmp(kind, "seqlisten")) return (struct endpoint){MESSAGES, unix_listen(first, SOCK_SEQPACKET)};
+  if (!strcmp(kind, "seqconnect")) return (struct endpoint){MESSAGES, unix_connect(first, SOCK_SEQPACKET)};
+  if (!strcmp(kind, "dgram")) return (struct endpoint){MESSAGES, unix_connect(first, SOCK_DGRAM)};
+  if (!strcmp(kind, "vde")) return (struct endpoint){MESSAGES, vde_port(first)};
   if (!strcmp(kind, "fd")) return (struct endpoint){TUN, hypertap_descriptor(first, second, third)};
   errno = EINVAL;
   die("endpoint", spec);

@@ -2,6 +2,7 @@
  *
  *   window sink PORT                      counts, and acknowledges every 16th packet
  *   window send ADDRESS PORT SIZE SECONDS sends packets of SIZE bytes (IP header included); prints one JSON object
+ *   window ping ADDRESS PORT SECONDS      sends one packet, waits for its answer, and so on; prints one JSON object
  *
  * Without a window a sender measures how fast packets are thrown away. With one, it measures how fast they pass:
  * 64 packets leave, and each acknowledged group of 16 lets the next 16 go. A group that is not acknowledged within
@@ -22,6 +23,7 @@
 #define GROUP 16
 #define HEADERS 28 /* IPv4 and UDP */
 #define LARGEST 2048
+#define PINGS 1000000
 
 struct probe {
   uint64_t run;      /* a new number starts a new count */
@@ -77,14 +79,18 @@ static int sink(int port) {
   }
 }
 
-static int send_windowed(const char *address, int port, int size, double seconds) {
+static int connected(const char *address, int port) {
   int sock = udp_socket();
   struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(port)};
   if (inet_pton(AF_INET, address, &there.sin_addr) != 1) die("address");
   if (connect(sock, (struct sockaddr *)&there, sizeof there)) die("connect");
   struct timeval patience = {.tv_usec = 50000};
   setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  return sock;
+}
 
+static int send_windowed(const char *address, int port, int size, double seconds) {
+  int sock = connected(address, port);
   static uint8_t bytes[GROUP][LARGEST];
   struct mmsghdr messages[GROUP] = {0};
   struct iovec parts[GROUP];
@@ -118,6 +124,33 @@ static int send_windowed(const char *address, int port, int size, double seconds
   return 0;
 }
 
+static int ascending(const void *left, const void *right) {
+  double a = *(const double *)left, b = *(const double *)right;
+  return (a > b) - (a < b);
+}
+
+/* Number 0 of a run is answered at once, so each question is a run of its own. */
+static int ping(const char *address, int port, double seconds) {
+  static double trips[PINGS];
+  int sock = connected(address, port), count = 0, lost = 0;
+  struct probe question = {.run = (uint64_t)getpid() << 32}, answer;
+  for (double start = now(); now() - start < seconds && count < PINGS;) {
+    double sent = now();
+    question.run++;
+    if (send(sock, &question, sizeof question, 0) < 0) die("send");
+    ssize_t got;
+    do got = recv(sock, &answer, sizeof answer, 0);
+    while (got > 0 && answer.run != question.run); /* one that came too late */
+    if (got > 0) trips[count++] = now() - sent;
+    else lost++;
+  }
+  if (!count) die("no answer");
+  qsort(trips, count, sizeof *trips, ascending);
+  printf("{\"median_us\":%.2f,\"p99_us\":%.2f,\"answered\":%d,\"lost\":%d}\n", trips[count / 2] * 1e6,
+         trips[(int)(count * .99)] * 1e6, count, lost);
+  return 0;
+}
+
 int main(int count, char **words) {
   if (count == 3 && !strcmp(words[1], "sink")) return sink(atoi(words[2]));
   if (count == 6 && !strcmp(words[1], "send")) {
@@ -128,6 +161,7 @@ int main(int count, char **words) {
     }
     return send_windowed(words[2], atoi(words[3]), size, atof(words[5]));
   }
-  fprintf(stderr, "usage: window sink PORT | window send ADDRESS PORT SIZE SECONDS\n");
+  if (count == 5 && !strcmp(words[1], "ping")) return ping(words[2], atoi(words[3]), atof(words[4]));
+  fprintf(stderr, "usage: window sink PORT | send ADDRESS PORT SIZE SECONDS | ping ADDRESS PORT SECONDS\n");
   return 2;
 }

@@ -18,8 +18,9 @@ use crate::workshop::Workshop;
 const STARTS: usize = 5;
 const COMMANDS: usize = 1000;
 /// The kernel says its last about a new interface (multicast reports) in this time.
-const SETTLE: Duration = Duration::from_secs(3);
-const QUIET: Duration = Duration::from_secs(5);
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
+/// How long wake-ups are counted.
+pub(crate) const QUIET: Duration = Duration::from_secs(5);
 
 /// The rows of this group, one sample for each of `reps` daemons.
 pub(crate) fn measure(shop: &Workshop, reps: u32, quiet: Duration) -> Result<Vec<Row>> {
@@ -93,13 +94,13 @@ fn round_trip(commands: &mut Commands) -> Result<f64> {
 }
 
 /// Resident memory in MiB, pages shared with other programs included.
-fn resident(pid: Pid) -> Result<f64> {
+pub(crate) fn resident(pid: Pid) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("hypertap has ended")?;
     Ok(count(field(&status, "VmRSS:")?) / 1024.0)
 }
 
 /// How often all its threads together have waited so far.
-fn wake_ups(pid: Pid) -> Result<u64> {
+pub(crate) fn wake_ups(pid: Pid) -> Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task")).context("hypertap has ended")? {
         sum += field(&fs::read_to_string(thread?.path().join("status"))?, "voluntary_ctxt_switches:")?;

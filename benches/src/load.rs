@@ -1,4 +1,4 @@
-//! What is sent through a path: one TCP stream by iperf3, or UDP packets with at most 64 in flight.
+//! What is sent through a path: one TCP stream by iperf3, or UDP packets with at most 64 in flight, or one.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -38,23 +38,16 @@ pub(crate) enum Load {
     Tcp(Way),
     /// UDP packets of so many bytes, in thousands a second.
     Packets(u16, Way),
+    /// One small UDP packet there and one back, in microseconds.
+    RoundTrip,
 }
-
-/// Every load, in the order of the table.
-pub(crate) const LOADS: [Load; 6] = [
-    Load::Tcp(Way::ToProgram),
-    Load::Tcp(Way::ToMachine),
-    Load::Packets(64, Way::ToProgram),
-    Load::Packets(64, Way::ToMachine),
-    Load::Packets(1400, Way::ToProgram),
-    Load::Packets(1400, Way::ToMachine),
-];
 
 impl Load {
     pub(crate) fn name(self) -> String {
         let (what, way) = match self {
             Load::Tcp(way) => ("TCP stream".to_owned(), way),
             Load::Packets(size, way) => (format!("{size}-byte packets"), way),
+            Load::RoundTrip => return "round trip".to_owned(),
         };
         match way {
             Way::ToProgram => format!("{what}, machine to program"),
@@ -66,6 +59,7 @@ impl Load {
         match self {
             Load::Tcp(_) => "Gbit/s",
             Load::Packets(..) => "k packets/s",
+            Load::RoundTrip => "µs",
         }
     }
 
@@ -74,6 +68,7 @@ impl Load {
         let result = match self {
             Load::Tcp(way) => tcp(shop, route, way, secs),
             Load::Packets(size, way) => packets(shop, route, size, way, secs),
+            Load::RoundTrip => round_trip(shop, route, secs),
         };
         if result.is_err() {
             route.alive()?; // why it failed, rather than that it failed
@@ -134,6 +129,12 @@ fn packets(shop: &Workshop, route: &Route, size: u16, way: Way, secs: u32) -> Re
     let report = answer(shop, from, &[&shop.programs.window, "send", to, &port, &size, &time], secs)?;
     let rate = report.get("packets_per_second").and_then(Value::as_f64).filter(|rate| *rate > 0.0);
     Ok(rate.context("no packet arrived")? / 1e3)
+}
+
+fn round_trip(shop: &Workshop, route: &Route, secs: u32) -> Result<f64> {
+    let (port, time) = (SINK_PORT.to_string(), secs.to_string());
+    let report = answer(shop, &route.near, &[&shop.programs.window, "ping", FAR, &port, &time], secs)?;
+    report.get("median_us").and_then(Value::as_f64).context("no packet came back")
 }
 
 fn answer(shop: &Workshop, namespace: &Namespace, words: &[&str], secs: u32) -> Result<Value> {

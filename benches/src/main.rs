@@ -5,8 +5,8 @@
 //! namespaces, each load runs on the one and right after on the other, the order changes from pair to pair, and what
 //! counts is the median of the pairs' ratios. The C programs are in `reference/` and are compiled by each run.
 //!
-//! Needs root, Linux, gcc, iproute2, util-linux and iperf3. Everything happens in network namespaces of its own; they
-//! and all processes are gone at the end, by Ctrl-C too.
+//! Needs root, Linux, gcc, iproute2, util-linux, iperf3, and vde2 for the switch. Everything happens in network
+//! namespaces of its own; they and all processes are gone at the end, by Ctrl-C too.
 
 mod conditions;
 mod daemon;
@@ -19,6 +19,8 @@ mod process;
 mod reference;
 mod report;
 mod summary;
+mod tap;
+mod tap_idle;
 mod workshop;
 
 use std::path::PathBuf;
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     if options.list {
         for group in groups::GROUPS {
-            println!("{:<12}{}", group.name, group.about);
+            println!("{:<17}{}", group.name, group.about);
         }
         return Ok(true);
     }

@@ -9,6 +9,11 @@
 //! ```
 //!
 //! The far end is always the C bridge. The near end is the C bridge in the reference, and hypertap in ours.
+//! With a switch in the middle the C bridge is at both ends, and what is between them differs:
+//!
+//! ```text
+//!   10.10.0.1 ─ TAP ─ [C bridge] ─ socket ─ [switch] ─ socket ─ [C bridge] ─ TAP ─ 10.10.0.2
+//! ```
 
 use std::net::UdpSocket;
 use std::thread;
@@ -20,6 +25,7 @@ use crate::daemon::{DATA_PORT, Daemon, RECEIVE_PORT};
 use crate::load;
 use crate::namespace::Namespace;
 use crate::process::{self, Process};
+use crate::tap::{self, Tap};
 use crate::workshop::Workshop;
 
 /// The address of the near end, where hypertap's device is.
@@ -43,6 +49,12 @@ pub(crate) enum Plane {
     Seqpacket,
     /// One process has both TUN descriptors.
     Descriptor,
+    /// Ethernet frames on a Unix stream with little-endian lengths, many frames a write.
+    Tap,
+    /// A switch between two clients: framed streams to ours, `vde_switch` in the reference.
+    Switch,
+    /// A switch between two clients, one frame a datagram.
+    SwitchDatagram,
 }
 
 /// A path that carries packets. Dropped in the order of its fields: processes first, then the namespaces.
@@ -66,6 +78,12 @@ impl Route {
             Plane::Stream => route.bridge(shop, &here, &format!("listen:{socket}"))?,
             Plane::Seqpacket => route.bridge(shop, &here, &format!("seqlisten:{socket}"))?,
             Plane::Descriptor => route.bridge(shop, &here, &there)?,
+            Plane::Tap => route.bridge(shop, &format!("tap:{NEAR_LINK}"), &format!("lelisten:{socket}"))?,
+            Plane::Switch | Plane::SwitchDatagram => {
+                let (switch, directory) = tap::vde_switch(shop, &route.near)?;
+                route.processes.push(switch);
+                return route.between_clients(shop, &format!("vde:{}", directory.display()));
+            }
         }
         if plane != Plane::Descriptor {
             route.far_end(plane, shop, &socket)?;
@@ -74,8 +92,17 @@ impl Route {
         route.join_far(shop)
     }
 
-    /// hypertap at the near end.
+    /// hypertap at the near end, or in the middle.
     pub(crate) fn ours(plane: Plane, shop: &Workshop) -> Result<Self> {
+        match plane {
+            Plane::Tap => Self::tap(shop),
+            Plane::Switch => Self::switch(shop, "le16", "leconnect"),
+            Plane::SwitchDatagram => Self::switch(shop, "datagram", "dgram"),
+            _ => Self::tunnel(plane, shop),
+        }
+    }
+
+    fn tunnel(plane: Plane, shop: &Workshop) -> Result<Self> {
         let mut route = Self::empty()?;
         let mut daemon = Daemon::start(shop, &route.near)?;
         if plane == Plane::Descriptor {
@@ -92,6 +119,31 @@ impl Route {
         }
         route.daemon = Some(daemon);
         route.join_far(shop)
+    }
+
+    fn tap(shop: &Workshop) -> Result<Self> {
+        let mut route = Self::empty()?;
+        let server = Tap { framing: "le16", clients: 1, interface: Some(NEAR_LINK) };
+        let (hypertap, socket) = server.start(shop, &route.near)?;
+        route.processes.push(hypertap);
+        route.far_end(Plane::Tap, shop, &socket.display().to_string())?;
+        route.join_far(shop)
+    }
+
+    fn switch(shop: &Workshop, framing: &str, endpoint: &str) -> Result<Self> {
+        let mut route = Self::empty()?;
+        let (hypertap, socket) = Tap { framing, clients: 2, interface: None }.start(shop, &route.near)?;
+        route.processes.push(hypertap);
+        route.between_clients(shop, &format!("{endpoint}:{}", socket.display()))
+    }
+
+    /// Two clients of a switch, the same whichever it is.
+    fn between_clients(mut self, shop: &Workshop, endpoint: &str) -> Result<Self> {
+        for link in [NEAR_LINK, FAR_LINK] {
+            self.bridge(shop, &format!("tap:{link}"), endpoint)?;
+        }
+        self.near.give_link(NEAR_LINK, &self.near, NEAR, FAR)?;
+        self.join_far(shop)
     }
 
     fn empty() -> Result<Self> {
@@ -117,7 +169,10 @@ impl Route {
             Plane::UdpOffload => self.bridge(shop, &format!("tunv:{FAR_LINK}"), &format!("udpg:{back}")),
             Plane::Stream => self.bridge(shop, &there, &format!("connect:{socket}")),
             Plane::Seqpacket => self.bridge(shop, &there, &format!("seqconnect:{socket}")),
-            Plane::Descriptor => bail!("a bridge with both descriptors has no far end of its own"),
+            Plane::Tap => self.bridge(shop, &format!("tap:{FAR_LINK}"), &format!("leconnect:{socket}")),
+            Plane::Descriptor | Plane::Switch | Plane::SwitchDatagram => {
+                bail!("this path has no far end of its own")
+            }
         }
     }
 

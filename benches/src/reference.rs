@@ -8,21 +8,20 @@ use anyhow::{Context, Result, bail};
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/reference");
 const FLAGS: [&str; 5] = ["-O3", "-march=native", "-pthread", "-Wall", "-Wextra"];
 
+const BRIDGE: [&str; 6] = ["bridge.c", "endpoint.c", "hypertap.c", "vde.c", "offload.c", "batch.c"];
+
 /// Where the compiled programs are.
 #[derive(Default)]
 pub(crate) struct Programs {
     /// Copies packets between two endpoints: the reference, and the other end of ours.
     pub(crate) bridge: String,
-    /// Sends and counts UDP packets with a bounded number in flight.
+    /// Sends and counts UDP packets with a bounded number in flight, and times round trips.
     pub(crate) window: String,
 }
 
 /// Compiles both into `dir`.
 pub(crate) fn compile(dir: &Path) -> Result<Programs> {
-    Ok(Programs {
-        bridge: program(dir, "bridge", &["bridge.c", "endpoint.c", "hypertap.c", "offload.c", "batch.c"])?,
-        window: program(dir, "window", &["window.c"])?,
-    })
+    Ok(Programs { bridge: program(dir, "bridge", &BRIDGE)?, window: program(dir, "window", &["window.c"])? })
 }
 
 /// The compiler's first line about itself.

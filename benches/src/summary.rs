@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub(crate) enum Wanted {
     /// The median of the pairs' ratios, ours to the reference, is at least this.
     Ratio(f64),
+    /// The median of the pairs' differences, ours less the reference, is at most this.
+    Excess(f64),
     /// Our median is not below the reference's lowest sample.
     WithinSpread,
     /// Our median is below this.
@@ -37,11 +39,16 @@ impl Row {
         self.ours.iter().zip(&self.reference).map(|(ours, reference)| ours / reference).collect()
     }
 
+    fn excesses(&self) -> Vec<f64> {
+        self.ours.iter().zip(&self.reference).map(|(ours, reference)| ours - reference).collect()
+    }
+
     /// None when ours, or what it is held against, was not measured.
     fn met(&self) -> Option<bool> {
         let ours = median(&self.ours)?;
         match self.wanted {
             Wanted::Ratio(least) => Some(median(&self.ratios())? >= least),
+            Wanted::Excess(most) => Some(median(&self.excesses())? <= most),
             Wanted::WithinSpread => Some(ours >= self.reference.iter().copied().reduce(f64::min)?),
             Wanted::Below(limit) => Some(ours < limit),
             Wanted::AtMost(limit) => Some(ours <= limit),
@@ -53,6 +60,7 @@ impl Row {
         let unit = if self.unit.is_empty() { String::new() } else { format!(", {}", self.unit) };
         let wanted = match self.wanted {
             Wanted::Ratio(least) => format!("≥ {least:.2}"),
+            Wanted::Excess(most) => format!("≤ +{most}"),
             Wanted::WithinSpread => "within the spread".to_owned(),
             Wanted::Below(limit) => format!("< {limit}"),
             Wanted::AtMost(limit) => format!("≤ {limit}"),
@@ -122,6 +130,16 @@ mod tests {
         row.reference = vec![1.0, 2.0, 4.0];
         row.ours = vec![0.95, 1.0, 4.0];
         assert_eq!(row.met(), Some(true)); // pairs 0.95, 0.5, 1.0; medians would say 1.0 / 2.0
+    }
+
+    #[test]
+    fn an_excess_is_by_the_difference_of_each_pair() {
+        let mut row = Row::new("x".into(), "µs", Wanted::Excess(20.0));
+        row.reference = vec![50.0, 100.0, 100.0];
+        row.ours = vec![90.0, 120.0, 119.0];
+        assert_eq!(row.met(), Some(true));
+        row.ours = vec![71.0, 121.0, 90.0];
+        assert_eq!(row.met(), Some(false));
     }
 
     #[test]

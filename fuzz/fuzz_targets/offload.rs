@@ -1,23 +1,36 @@
 //! Segmentation offload: what the kernel says of a segment may be wrong in any way, and what was
 //! joined comes apart again as it was.
 //!
-//! Input: a byte that is even for splitting, odd for joining. For splitting: room for packets (u8)
-//! and in KiB (u8), the virtio-net header (10 bytes), the segment. For joining: packets, each a
-//! byte of bits (see [`read_packets`]), its length (u16, big-endian) and its bytes.
+//! Input: a byte that is even for splitting, odd for joining; its bit 2 is for Ethernet frames instead of
+//! packets of IP. For splitting: room for packets (u8) and in KiB (u8), the virtio-net header (10 bytes),
+//! the segment. For joining: packets, each a byte of bits (see [`read_packets`]), its length (u16,
+//! big-endian) and its bytes. Frames are made of such packets, behind the link header that bits choose;
+//! bit 16 leaves out all that makes a packet whole, so that a frame is any bytes.
 #![no_main]
 
 use hypertap_fuzz::{Input, TCP, seal, transport, transport_checksum, transport_sum};
 use hypertap_wire::batch::Batch;
-use hypertap_wire::offload::{GsoType, Head, VirtioHeader, coalesce, split};
+use hypertap_wire::ethernet::header_len;
+use hypertap_wire::offload::{GsoType, Head, Layer, VirtioHeader, coalesce, split};
 use hypertap_wire::packet::{DropCause, MAX_PACKET, validate};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
-    if input.u8() & 1 == 0 { check_split(input) } else { check_joining(input) }
+    let bits = input.u8();
+    let layer = if bits & 2 == 0 { Layer::Network } else { Layer::Link };
+    if bits & 1 == 0 { check_split(layer, input) } else { check_joining(layer, input) }
 });
 
-fn check_split(mut input: Input) {
+/// Where the packet of IP begins in what is whole.
+fn network(layer: Layer, packet: &[u8]) -> usize {
+    match layer {
+        Layer::Network => 0,
+        Layer::Link => header_len(packet).expect("its Ethernet header is whole"),
+    }
+}
+
+fn check_split(layer: Layer, mut input: Input) {
     let (packets, bytes) = (usize::from(input.u8()), usize::from(input.u8()) << 10);
     let Ok(header) = <[u8; VirtioHeader::LEN]>::try_from(input.take(VirtioHeader::LEN)) else { return };
     let header = VirtioHeader::parse(&header);
@@ -27,7 +40,7 @@ fn check_split(mut input: Input) {
     assert!(batch.push(b"before"));
     let used = batch.used();
 
-    let result = split(&header, segment, &mut batch);
+    let result = split(layer, &header, segment, &mut batch);
     assert_eq!(batch.get(0), Some(&b"before"[..]));
     let Ok(count) = result else {
         assert_eq!(result, Err(DropCause::BadOffload));
@@ -37,12 +50,13 @@ fn check_split(mut input: Input) {
     assert_eq!(batch.len(), 1 + count);
     match header.gso().expect("an unknown type is refused") {
         GsoType::None => assert_eq!(batch.get(1).map(<[u8]>::len), Some(segment.len())),
-        gso => check_pieces(&header, gso, segment, &batch),
+        gso => check_pieces(layer, &header, gso, segment, &batch),
     }
 }
 
 /// Each packet is whole in itself, and together they carry the segment's payload.
-fn check_pieces(header: &VirtioHeader, gso: GsoType, segment: &[u8], batch: &Batch) {
+fn check_pieces(layer: Layer, header: &VirtioHeader, gso: GsoType, segment: &[u8], batch: &Batch) {
+    let network = network(layer, segment);
     let start = usize::from(header.csum_start);
     let payload_at = start + if gso == GsoType::Udp { 8 } else { usize::from(segment[start + 12] >> 4) * 4 };
     let mut joined: Vec<u8> = Vec::new();
@@ -54,14 +68,16 @@ fn check_pieces(header: &VirtioHeader, gso: GsoType, segment: &[u8], batch: &Bat
                 || (is_last && (1..=usize::from(header.gso_size)).contains(&payload))
         );
         joined.extend(&packet[payload_at..]);
+        assert_eq!(packet[..network], segment[..network]);
+        let packet = &packet[network..];
         let wanted = if packet.len() > MAX_PACKET { Err(DropCause::TooLong) } else { Ok(()) };
         assert_eq!(validate(packet, MAX_PACKET), wanted);
     }
     assert_eq!(joined, &segment[payload_at..]);
 }
 
-fn check_joining(input: Input) {
-    let packets = read_packets(input);
+fn check_joining(layer: Layer, input: Input) {
+    let packets = read_packets(layer, input);
     let mut batch = Batch::new(packets.iter().map(Vec::len).sum(), packets.len());
     for packet in &packets {
         assert!(batch.push(packet), "the batch is large enough");
@@ -69,16 +85,16 @@ fn check_joining(input: Input) {
     for udp in [false, true] {
         let (mut at, mut head) = (0, Head::default());
         while at < packets.len() {
-            let count = coalesce(&batch, at..packets.len(), udp, &mut head);
+            let count = coalesce(layer, &batch, at..packets.len(), udp, &mut head);
             assert!((1..=64.min(packets.len() - at)).contains(&count));
-            check_write(&head, &packets[at..at + count], udp);
+            check_write(layer, &head, &packets[at..at + count], udp);
             at += count;
         }
     }
 }
 
 /// Cut the way the kernel would, a write gives the packets that it was made of.
-fn check_write(head: &Head, packets: &[Vec<u8>], udp: bool) {
+fn check_write(layer: Layer, head: &Head, packets: &[Vec<u8>], udp: bool) {
     let (header, shared) = head.bytes().split_first_chunk().expect("a write begins with a header");
     let header = VirtioHeader::parse(header);
     if packets.len() == 1 {
@@ -90,8 +106,12 @@ fn check_write(head: &Head, packets: &[Vec<u8>], udp: bool) {
         segment.extend(&packet[head.skip()..]);
     }
     let mut cut = Batch::new(1 << 17, 64);
-    assert_eq!(split(&header, &segment, &mut cut), Ok(packets.len()));
+    assert_eq!(split(layer, &header, &segment, &mut cut), Ok(packets.len()));
     for (packet, cut) in packets.iter().zip(cut.iter()) {
+        let network = network(layer, packet);
+        assert_eq!(packet[..network], cut[..network]);
+        let (packet, cut) = (&packet[network..], &cut[network..]);
+        assert_eq!(validate(packet, MAX_PACKET), Ok(()), "a broken header was joined");
         assert_eq!(transport_sum(packet), Some(0xffff), "a broken packet was joined");
         assert_eq!(transport_sum(cut), Some(0xffff), "a packet broke");
         assert_eq!(validate(cut, MAX_PACKET), Ok(()));
@@ -117,24 +137,48 @@ fn without_equals(packet: &[u8], original: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Packets that pass `validate`, as `coalesce` may ask for. Bits: 1 makes lengths and checksums
+/// Packets that pass `validate`, as `coalesce` may ask for, or frames. Bits: 1 makes lengths and checksums
 /// right; 2 puts the bytes, as payload, behind the headers of the packet before, counted on; 4 and
-/// 8 set PSH and FIN of such a packet.
-fn read_packets(mut input: Input) -> Vec<Vec<u8>> {
-    let mut packets: Vec<Vec<u8>> = Vec::new();
+/// 8 set PSH and FIN of such a packet. Of frames: 16 takes the bytes as they are; the highest two are how
+/// many VLAN tags there are, 32 the last one's number.
+fn read_packets(layer: Layer, mut input: Input) -> Vec<Vec<u8>> {
+    let (mut packets, mut previous): (Vec<Vec<u8>>, Option<Vec<u8>>) = (Vec::new(), None);
     while !input.is_empty() && packets.len() < 200 {
         let (bits, len) = (input.u8(), input.u16());
         let bytes = input.take(usize::from(len));
-        let next = packets.last().filter(|_| bits & 2 != 0).and_then(|last| next_of_flow(last, bytes, bits));
+        if layer == Layer::Link && bits & 16 != 0 {
+            packets.push(bytes.to_vec());
+            continue;
+        }
+        let next =
+            previous.as_ref().filter(|_| bits & 2 != 0).and_then(|last| next_of_flow(last, bytes, bits));
         let mut packet = next.unwrap_or_else(|| bytes.to_vec());
         if bits & 1 != 0 {
             seal(&mut packet);
         }
-        if validate(&packet, MAX_PACKET).is_ok() {
-            packets.push(packet);
+        let is_valid = validate(&packet, MAX_PACKET).is_ok();
+        match layer {
+            Layer::Network if is_valid => packets.push(packet.clone()),
+            Layer::Network => {}
+            Layer::Link => packets.push(framed(&packet, bits)),
+        }
+        if is_valid {
+            previous = Some(packet);
         }
     }
     packets
+}
+
+/// The packet behind an Ethernet header.
+fn framed(packet: &[u8], bits: u8) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    for _ in 0..bits >> 6 {
+        frame.extend([0x81, 0, 0, bits & 32]);
+    }
+    let is_v4 = packet.first().is_some_and(|first| first >> 4 == 4);
+    frame.extend(if is_v4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+    frame.extend(packet);
+    frame
 }
 
 fn next_of_flow(last: &[u8], payload: &[u8], bits: u8) -> Option<Vec<u8>> {

@@ -28,8 +28,10 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Give a program a TUN interface through two sockets')
+            [CompletionResult]::new('tap', 'tap', [CompletionResultType]::ParameterValue, 'Give a program an Ethernet interface through a socket')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what running tunnels do: state, interface, routes, packets, drops, latest events')
             [CompletionResult]::new('bypass', 'bypass', [CompletionResultType]::ParameterValue, 'Run a program whose sockets go past the tunnel')
+            [CompletionResult]::new('shim', 'shim', [CompletionResultType]::ParameterValue, 'Run a program that opens /dev/net/tun, without rights')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the main job for real, on a network of its own that goes with it')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
@@ -61,6 +63,43 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'hypertap;tap' {
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated')
+            [CompletionResult]::new('--fd', '--fd', [CompletionResultType]::ParameterName, 'Serve this inherited descriptor (0: standard input): a connected socket, or one that listens; may be repeated')
+            [CompletionResult]::new('--framing', '--framing', [CompletionResultType]::ParameterName, 'How frames stand in what clients send and get')
+            [CompletionResult]::new('--max-clients', '--max-clients', [CompletionResultType]::ParameterName, 'Serve so many clients at once, as ports of one learning switch')
+            [CompletionResult]::new('--socket-mode', '--socket-mode', [CompletionResultType]::ParameterName, 'Who may use the socket''s file, as chmod(1) has it in octal')
+            [CompletionResult]::new('--socket-owner', '--socket-owner', [CompletionResultType]::ParameterName, 'Whose the socket''s file is, by name or number [default: who started this, also by sudo]')
+            [CompletionResult]::new('--socket-group', '--socket-group', [CompletionResultType]::ParameterName, 'The group of the socket''s file, by name or number')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'The interface''s name [default: the first free of tap0, tap1, …]')
+            [CompletionResult]::new('--network-device-number', '--network-device-number', [CompletionResultType]::ParameterName, 'The interface is called tapN')
+            [CompletionResult]::new('--mac-address', '--mac-address', [CompletionResultType]::ParameterName, 'The host''s address on the interface [default: one of its own for each path]')
+            [CompletionResult]::new('--ip-address', '--ip-address', [CompletionResultType]::ParameterName, 'The host''s IPv4 address, and how long the network''s prefix is; 24 unless it says so')
+            [CompletionResult]::new('--ip6-address', '--ip6-address', [CompletionResultType]::ParameterName, 'The host''s IPv6 address, and how long the network''s prefix is; 64 unless it says so')
+            [CompletionResult]::new('--mtu', '--mtu', [CompletionResultType]::ParameterName, 'The interface''s MTU in bytes; below 1280 it carries no IPv6')
+            [CompletionResult]::new('--metric', '--metric', [CompletionResultType]::ParameterName, 'The metric of the route to the interface''s network')
+            [CompletionResult]::new('--guest-address', '--guest-address', [CompletionResultType]::ParameterName, 'The address that the modem''s guest gets [default: the next after the host''s]')
+            [CompletionResult]::new('--dns', '--dns', [CompletionResultType]::ParameterName, 'A name server that the guest is told, once or twice [default: the host]')
+            [CompletionResult]::new('--pap', '--pap', [CompletionResultType]::ParameterName, 'The guest has to log in: its name, and a file whose first line is the password')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Drop all rights but this user''s for good; a small helper process keeps those that are needed')
+            [CompletionResult]::new('--io-device-number', '--io-device-number', [CompletionResultType]::ParameterName, 'Without meaning here: there is no second device')
+            [CompletionResult]::new('--ifconfig-command', '--ifconfig-command', [CompletionResultType]::ParameterName, 'Without meaning here: ifconfig is not needed')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--use-framed-protocol', '--use-framed-protocol', [CompletionResultType]::ParameterName, 'The same as --framing=le16')
+            [CompletionResult]::new('--keep', '--keep', [CompletionResultType]::ParameterName, 'Serve one client after another; the interface stays until the end')
+            [CompletionResult]::new('--disable-nud', '--disable-nud', [CompletionResultType]::ParameterName, 'No neighbour unreachability detection of IPv6')
+            [CompletionResult]::new('--enable-router-advertisements', '--enable-router-advertisements', [CompletionResultType]::ParameterName, 'Take addresses and routes that IPv6 routers announce')
+            [CompletionResult]::new('--no-host', '--no-host', [CompletionResultType]::ParameterName, 'No interface at all: clients reach each other only, and no right is needed')
+            [CompletionResult]::new('--no-offload', '--no-offload', [CompletionResultType]::ParameterName, 'Do not use the kernel''s segmentation and checksum offload')
+            [CompletionResult]::new('--modem', '--modem', [CompletionResultType]::ParameterName, 'Clients are modems: messages are PPP in HDLC form, each after its length in 16 bits')
+            [CompletionResult]::new('--print-name', '--print-name', [CompletionResultType]::ParameterName, 'Print the interface''s name on standard output once it is there and has its addresses')
+            [CompletionResult]::new('--show-data', '--show-data', [CompletionResultType]::ParameterName, 'Print every frame on standard output, in a form that text2pcap reads')
+            [CompletionResult]::new('--show-size-warnings', '--show-size-warnings', [CompletionResultType]::ParameterName, 'Print every frame whose length the unframed protocol would get wrong')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'hypertap;status' {
             [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'Ask the daemon at this socket only')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where daemons have their sockets [default: /run/hypertap as root]')
@@ -75,6 +114,20 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The daemon''s Unix socket [default: the one that is running]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;shim' {
+            [CompletionResult]::new('--tap', '--tap', [CompletionResultType]::ParameterName, 'The tap server of a TAP: a path, a port at 127.0.0.1, or ADDR:PORT; it frames by le16 [default: `tap` in the state directory]')
+            [CompletionResult]::new('--mac-address', '--mac-address', [CompletionResultType]::ParameterName, 'The address of the program''s TAP [default: a random one]')
+            [CompletionResult]::new('--tunnel', '--tunnel', [CompletionResultType]::ParameterName, 'The daemon of a TUN: the path of its socket, or ADDR:PORT [default: the one that is running]')
+            [CompletionResult]::new('--address', '--address', [CompletionResultType]::ParameterName, 'The machine''s address on the tunnel [default: the one that the program gives its interface]')
+            [CompletionResult]::new('--route', '--route', [CompletionResultType]::ParameterName, 'Send this network into the tunnel; may be repeated')
+            [CompletionResult]::new('--mtu', '--mtu', [CompletionResultType]::ParameterName, 'The MTU of the server''s end in bytes; longer packets of the program are dropped')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--reconnect', '--reconnect', [CompletionResultType]::ParameterName, 'When the tap server ends, wait for another; without this the program reads the end')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -132,8 +185,10 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         }
         'hypertap;help' {
             [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Give a program a TUN interface through two sockets')
+            [CompletionResult]::new('tap', 'tap', [CompletionResultType]::ParameterValue, 'Give a program an Ethernet interface through a socket')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what running tunnels do: state, interface, routes, packets, drops, latest events')
             [CompletionResult]::new('bypass', 'bypass', [CompletionResultType]::ParameterValue, 'Run a program whose sockets go past the tunnel')
+            [CompletionResult]::new('shim', 'shim', [CompletionResultType]::ParameterValue, 'Run a program that opens /dev/net/tun, without rights')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the main job for real, on a network of its own that goes with it')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
@@ -146,10 +201,16 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;help;tunnel' {
             break
         }
+        'hypertap;help;tap' {
+            break
+        }
         'hypertap;help;status' {
             break
         }
         'hypertap;help;bypass' {
+            break
+        }
+        'hypertap;help;shim' {
             break
         }
         'hypertap;help;demo' {

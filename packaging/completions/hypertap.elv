@@ -25,8 +25,10 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand tunnel 'Give a program a TUN interface through two sockets'
+            cand tap 'Give a program an Ethernet interface through a socket'
             cand status 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
             cand bypass 'Run a program whose sockets go past the tunnel'
+            cand shim 'Run a program that opens /dev/net/tun, without rights'
             cand demo 'Show the main job for real, on a network of its own that goes with it'
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
@@ -56,6 +58,42 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'hypertap;tap'= {
+            cand --listen 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated'
+            cand --fd 'Serve this inherited descriptor (0: standard input): a connected socket, or one that listens; may be repeated'
+            cand --framing 'How frames stand in what clients send and get'
+            cand --max-clients 'Serve so many clients at once, as ports of one learning switch'
+            cand --socket-mode 'Who may use the socket''s file, as chmod(1) has it in octal'
+            cand --socket-owner 'Whose the socket''s file is, by name or number [default: who started this, also by sudo]'
+            cand --socket-group 'The group of the socket''s file, by name or number'
+            cand --name 'The interface''s name [default: the first free of tap0, tap1, …]'
+            cand --network-device-number 'The interface is called tapN'
+            cand --mac-address 'The host''s address on the interface [default: one of its own for each path]'
+            cand --ip-address 'The host''s IPv4 address, and how long the network''s prefix is; 24 unless it says so'
+            cand --ip6-address 'The host''s IPv6 address, and how long the network''s prefix is; 64 unless it says so'
+            cand --mtu 'The interface''s MTU in bytes; below 1280 it carries no IPv6'
+            cand --metric 'The metric of the route to the interface''s network'
+            cand --guest-address 'The address that the modem''s guest gets [default: the next after the host''s]'
+            cand --dns 'A name server that the guest is told, once or twice [default: the host]'
+            cand --pap 'The guest has to log in: its name, and a file whose first line is the password'
+            cand --user 'Drop all rights but this user''s for good; a small helper process keeps those that are needed'
+            cand --io-device-number 'Without meaning here: there is no second device'
+            cand --ifconfig-command 'Without meaning here: ifconfig is not needed'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --use-framed-protocol 'The same as --framing=le16'
+            cand --keep 'Serve one client after another; the interface stays until the end'
+            cand --disable-nud 'No neighbour unreachability detection of IPv6'
+            cand --enable-router-advertisements 'Take addresses and routes that IPv6 routers announce'
+            cand --no-host 'No interface at all: clients reach each other only, and no right is needed'
+            cand --no-offload 'Do not use the kernel''s segmentation and checksum offload'
+            cand --modem 'Clients are modems: messages are PPP in HDLC form, each after its length in 16 bits'
+            cand --print-name 'Print the interface''s name on standard output once it is there and has its addresses'
+            cand --show-data 'Print every frame on standard output, in a form that text2pcap reads'
+            cand --show-size-warnings 'Print every frame whose length the unframed protocol would get wrong'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'hypertap;status'= {
             cand --control 'Ask the daemon at this socket only'
             cand --state-dir 'Where daemons have their sockets [default: /run/hypertap as root]'
@@ -69,6 +107,19 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --control 'The daemon''s Unix socket [default: the one that is running]'
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;shim'= {
+            cand --tap 'The tap server of a TAP: a path, a port at 127.0.0.1, or ADDR:PORT; it frames by le16 [default: `tap` in the state directory]'
+            cand --mac-address 'The address of the program''s TAP [default: a random one]'
+            cand --tunnel 'The daemon of a TUN: the path of its socket, or ADDR:PORT [default: the one that is running]'
+            cand --address 'The machine''s address on the tunnel [default: the one that the program gives its interface]'
+            cand --route 'Send this network into the tunnel; may be repeated'
+            cand --mtu 'The MTU of the server''s end in bytes; longer packets of the program are dropped'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --reconnect 'When the tap server ends, wait for another; without this the program reads the end'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -119,8 +170,10 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         }
         &'hypertap;help'= {
             cand tunnel 'Give a program a TUN interface through two sockets'
+            cand tap 'Give a program an Ethernet interface through a socket'
             cand status 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
             cand bypass 'Run a program whose sockets go past the tunnel'
+            cand shim 'Run a program that opens /dev/net/tun, without rights'
             cand demo 'Show the main job for real, on a network of its own that goes with it'
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
@@ -131,9 +184,13 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         }
         &'hypertap;help;tunnel'= {
         }
+        &'hypertap;help;tap'= {
+        }
         &'hypertap;help;status'= {
         }
         &'hypertap;help;bypass'= {
+        }
+        &'hypertap;help;shim'= {
         }
         &'hypertap;help;demo'= {
         }

@@ -30,8 +30,10 @@ complete -c hypertap -n "__fish_hypertap_needs_command" -l log -d 'What is logge
 complete -c hypertap -n "__fish_hypertap_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_needs_command" -s V -l version -d 'Print version'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "tap" -d 'Give a program an Ethernet interface through a socket'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "shim" -d 'Run a program that opens /dev/net/tun, without rights'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "install" -d 'Put the program, its service and its permission on this machine'
@@ -60,6 +62,44 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l no-control 
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l no-offload -d 'Do not use the kernel\'s segmentation and checksum offload'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l replace -d 'Take the interface over if another hypertap has it'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l listen -d 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l fd -d 'Serve this inherited descriptor (0: standard input): a connected socket, or one that listens; may be repeated' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l framing -d 'How frames stand in what clients send and get' -r -f -a "auto\t'Found out by the first frame'
+le16\t'Each frame after its length in 16 bits, low byte first'
+unframed\t'Bare frames, sized by what is in them'
+qemu\t'Each frame after its length in 32 bits, high byte first'
+datagram\t'A Unix datagram a frame'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l max-clients -d 'Serve so many clients at once, as ports of one learning switch' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l socket-mode -d 'Who may use the socket\'s file, as chmod(1) has it in octal' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l socket-owner -d 'Whose the socket\'s file is, by name or number [default: who started this, also by sudo]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l socket-group -d 'The group of the socket\'s file, by name or number' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l name -d 'The interface\'s name [default: the first free of tap0, tap1, …]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l network-device-number -d 'The interface is called tapN' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l mac-address -d 'The host\'s address on the interface [default: one of its own for each path]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l ip-address -d 'The host\'s IPv4 address, and how long the network\'s prefix is; 24 unless it says so' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l ip6-address -d 'The host\'s IPv6 address, and how long the network\'s prefix is; 64 unless it says so' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l mtu -d 'The interface\'s MTU in bytes; below 1280 it carries no IPv6' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l metric -d 'The metric of the route to the interface\'s network' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l guest-address -d 'The address that the modem\'s guest gets [default: the next after the host\'s]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l dns -d 'A name server that the guest is told, once or twice [default: the host]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l pap -d 'The guest has to log in: its name, and a file whose first line is the password' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l user -d 'Drop all rights but this user\'s for good; a small helper process keeps those that are needed' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l io-device-number -d 'Without meaning here: there is no second device' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l ifconfig-command -d 'Without meaning here: ifconfig is not needed' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l use-framed-protocol -d 'The same as --framing=le16'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l keep -d 'Serve one client after another; the interface stays until the end'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l disable-nud -d 'No neighbour unreachability detection of IPv6'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l enable-router-advertisements -d 'Take addresses and routes that IPv6 routers announce'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l no-host -d 'No interface at all: clients reach each other only, and no right is needed'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l no-offload -d 'Do not use the kernel\'s segmentation and checksum offload'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l modem -d 'Clients are modems: messages are PPP in HDLC form, each after its length in 16 bits'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l print-name -d 'Print the interface\'s name on standard output once it is there and has its addresses'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l show-data -d 'Print every frame on standard output, in a form that text2pcap reads'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l show-size-warnings -d 'Print every frame whose length the unframed protocol would get wrong'
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l control -d 'Ask the daemon at this socket only' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l state-dir -d 'Where daemons have their sockets [default: /run/hypertap as root]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
@@ -72,6 +112,17 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -l log-format 
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand bypass" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l tap -d 'The tap server of a TAP: a path, a port at 127.0.0.1, or ADDR:PORT; it frames by le16 [default: `tap` in the state directory]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l mac-address -d 'The address of the program\'s TAP [default: a random one]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l tunnel -d 'The daemon of a TUN: the path of its socket, or ADDR:PORT [default: the one that is running]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l address -d 'The machine\'s address on the tunnel [default: the one that the program gives its interface]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l route -d 'Send this network into the tunnel; may be repeated' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l mtu -d 'The MTU of the server\'s end in bytes; longer packets of the program are dropped' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l reconnect -d 'When the tap server ends, wait for another; without this the program reads the end'
+complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l seconds -d 'How long to measure, in seconds' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
@@ -105,13 +156,15 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log-format 
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "install" -d 'Put the program, its service and its permission on this machine'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "recover" -d 'Remove what tunnels that were killed left on this machine'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel status bypass demo doctor install uninstall recover helper help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "tap" -d 'Give a program an Ethernet interface through a socket'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "shim" -d 'Run a program that opens /dev/net/tun, without rights'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "install" -d 'Put the program, its service and its permission on this machine'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "recover" -d 'Remove what tunnels that were killed left on this machine'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -57,6 +57,11 @@ impl Setup {
         Self::default()
     }
 
+    /// Another command than `tunnel`.
+    pub fn of(command: &str) -> Self {
+        Self { args: vec![command.into()], ..Self::default() }
+    }
+
     /// More words on the command line.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, args: &[S]) -> Self {
@@ -87,6 +92,13 @@ impl Setup {
         std::os::unix::fs::chown(&state, Some(uid), Some(uid)).expect("root may");
         self.ids = Some((uid, uid));
         self.args(&["--state-dir".as_ref(), state.as_os_str()])
+    }
+
+    /// Started by another user.
+    #[must_use]
+    pub fn by(mut self, uid: u32) -> Self {
+        self.ids = Some((uid, uid));
+        self
     }
 
     /// Started through `wrapper`, which is to execute the words that follow.

@@ -9,15 +9,18 @@ pub mod client;
 pub mod daemon;
 pub mod debian;
 pub mod dump;
+pub mod frame;
 pub mod inside;
 pub mod io;
 pub mod machine;
+pub mod modem;
 pub mod namespaces;
 pub mod packet;
 pub mod peer;
 pub mod program;
 pub mod responder;
 pub mod scene;
+pub mod tap;
 pub mod wait;
 
 pub use client::Client;

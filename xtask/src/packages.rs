@@ -22,6 +22,8 @@ const NEEDS: &[Need] = &[
         package: "gcc",
         reason: "links the binary and builds the reference programs in C",
     },
+    Need { program: "g++", package: "g++", reason: "system tests read the C library's header as C++" },
+    Need { program: "pkg-config", package: "pkg-config", reason: "system tests find the C library with it" },
     Need {
         program: "ip",
         package: "iproute2",
@@ -31,6 +33,17 @@ const NEEDS: &[Need] = &[
     Need { program: "iperf3", package: "iperf3", reason: "system tests load the tunnel with real TCP" },
     Need { program: "tcpdump", package: "tcpdump", reason: "system tests look at what is on the wire" },
     Need { program: "python3", package: "python3", reason: "the Python client" },
+    Need {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        reason: "system tests boot guests, unmodified, from its network card",
+    },
+    Need { program: "dnsmasq", package: "dnsmasq-base", reason: "gives such guests addresses and files" },
+    Need { program: "openvpn", package: "openvpn", reason: "runs through the shim" },
+    Need { program: "openssl", package: "openssl", reason: "makes the certificates that openvpn needs" },
+    Need { program: "tincd", package: "tinc", reason: "runs through the shim" },
+    Need { program: "socat", package: "socat", reason: "runs through the shim" },
+    Need { program: "go", package: "golang-go", reason: "a program in Go runs through the shim" },
     Need {
         program: "dbus-daemon",
         package: "dbus",

@@ -19,37 +19,54 @@ pub(crate) struct Process {
     started: u64,
 }
 
+/// What is known of a process at one moment.
+struct Entry {
+    process: Process,
+    /// Its parent's number, which changes when that ends.
+    parent: i32,
+    /// Whether it is stopped or has ended, and so makes no children.
+    is_still: bool,
+}
+
 impl Process {
     /// That of a child which has not been waited for. `None` where there is no such file system.
     pub(crate) fn of(child: &Child) -> Option<Self> {
-        Self::read(child.id().try_into().ok()?).map(|(process, _)| process)
+        Self::read(child.id().try_into().ok()?).map(|entry| entry.process)
     }
 
-    /// The process that has the number now, and its parent's number, which changes when that ends.
-    fn read(id: i32) -> Option<(Self, i32)> {
+    /// The process that has the number now.
+    fn read(id: i32) -> Option<Entry> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // The name, in brackets, may hold anything. After it come the state, the parent and, as the
         // file's 22nd field, the start.
         let mut fields = stat.rsplit(')').next()?.split_whitespace();
-        let parent = fields.nth(1)?.parse().ok()?;
+        let is_still = matches!(fields.next()?, "T" | "t" | "Z" | "X");
+        let parent = fields.next()?.parse().ok()?;
         let started = fields.nth(17)?.parse().ok()?;
-        Some((Self { id, started }, parent))
+        Some(Entry { process: Self { id, started }, parent, is_still })
     }
 
     /// Whether it is there, if only as a zombie.
     fn is_there(&self) -> bool {
-        Self::read(self.id).is_some_and(|(process, _)| process == *self)
+        Self::read(self.id).is_some_and(|entry| entry.process == *self)
     }
 
     /// Kills it and all that descend from it, unless it has been waited for.
     pub(crate) fn kill_tree(self) {
         let mut tree = HashSet::new();
-        // What is stopped makes no children any more, so that in the end nobody new is found.
-        while let Some(found) = self.descent().filter(|found| !found.is_subset(&tree)) {
-            for process in found.difference(&tree) {
+        let mut were_still = false;
+        // A signal takes a moment: what is about to stop may have a child yet. So all were seen to be still
+        // before the look that finds nobody new.
+        while let Some(found) = self.descent() {
+            let now: HashSet<_> = found.iter().map(|entry| entry.process).collect();
+            if were_still && now.is_subset(&tree) {
+                break;
+            }
+            were_still = found.iter().all(|entry| entry.is_still);
+            for process in now.difference(&tree) {
                 process.signal(Signal::STOP);
             }
-            tree.extend(found);
+            tree.extend(now);
         }
         for process in tree {
             process.signal(Signal::KILL);
@@ -57,14 +74,13 @@ impl Process {
     }
 
     /// It and all that descend from it; `None` once another has its number.
-    fn descent(self) -> Option<HashSet<Self>> {
-        let all = all();
+    fn descent(self) -> Option<Vec<Entry>> {
+        let mut all = all();
         let mut ids = HashSet::from([self.id]);
         // A process's number says nothing about its parent's.
-        while all.iter().filter(|(one, parent)| ids.contains(parent) && ids.insert(one.id)).count() > 0 {}
-        self.is_there().then(|| {
-            all.into_iter().map(|(process, _)| process).filter(|process| ids.contains(&process.id)).collect()
-        })
+        while all.iter().filter(|one| ids.contains(&one.parent) && ids.insert(one.process.id)).count() > 0 {}
+        all.retain(|one| ids.contains(&one.process.id));
+        self.is_there().then_some(all)
     }
 
     /// Sends it a signal, unless it has ended by itself.
@@ -78,8 +94,8 @@ impl Process {
     }
 }
 
-/// Every process there is, with its parent's number.
-fn all() -> Vec<(Process, i32)> {
+/// Every process there is.
+fn all() -> Vec<Entry> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| Process::read(entry.file_name().to_str()?.parse().ok()?)).collect()
 }

@@ -41,7 +41,14 @@ pub(crate) const STEPS: &[Step] = &[
     Step::quick("macos", "the binary type-checks for macOS, where nothing is run", macos),
     Step::slow("deny", "licences, bans, sources and advisories of what we depend on", deny),
     Step::quick("unit", "tests of the crates", unit),
-    Step::quick("build", "the binary", |_| run(cargo().args(["build", "--package", "hypertap"]))),
+    Step::quick(
+        "build",
+        "what the system tests run: the binary, the library for C, the client's examples",
+        |_| {
+            run(cargo().args(["build", "--package", "hypertap", "--package", "hypertap-capi"]))?;
+            run(cargo().args(["build", "--package", "hypertap-client", "--examples"]))
+        },
+    ),
     Step::quick("system", "the real binary on the real kernel", system),
     Step::quick("python", "the Python client's tests", |_| python()),
     Step::quick("java", "the Java client's tests, warnings are errors", |_| java()),

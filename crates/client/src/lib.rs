@@ -50,6 +50,31 @@
 //! # }
 //! ```
 //!
+//! # Ethernet
+//!
+//! [`TapInterface`] is an Ethernet interface of the machine: whole frames, ARP and broadcasts included. A
+//! server (`hypertap tap`) makes it for a program without rights; one that has them makes it for
+//! itself. See [`tap`].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use hypertap_client::blocking::TapInterface;
+//! use hypertap_client::{Address, TapServer, TapSpec, tap};
+//!
+//! # fn program() -> Result<(), Box<dyn std::error::Error>> {
+//! let tap = match std::env::args().nth(1) {
+//!     Some(address) => TapInterface::connect(&TapServer::new(address.parse::<Address>()?))?,
+//!     None => TapInterface::open(&TapSpec { ipv4: Some(([172, 30, 0, 1].into(), 24)), ..TapSpec::default() })?,
+//! };
+//! let mut buffer = vec![0; tap::MAX_FRAME];
+//! while let Some(length) = tap.recv(&mut buffer, Duration::from_secs(60))? {
+//!     println!("{:02x?}", &buffer[..length]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Which data plane
 //!
 //! | [`Plane`] | what it is | for |
@@ -82,15 +107,19 @@ mod session;
 mod socket;
 mod start;
 mod system;
+pub mod tap;
 #[cfg(feature = "async")]
 mod tunnel;
 
-pub use address::Address;
+pub use address::{Address, NoAddress};
 pub use calls::{PastEvent, Routes, Stats, Traffic};
 #[cfg(feature = "async")]
 pub use data::DataSocket;
 pub use error::{Error, Result, Violation};
 pub use hypertap_wire::event::{Event, Status, StopReason};
 pub use start::{Plane, Start};
+#[cfg(feature = "async")]
+pub use tap::interface::TapInterface;
+pub use tap::{TapError, TapServer, TapSpec};
 #[cfg(feature = "async")]
 pub use tunnel::Tunnel;

@@ -56,6 +56,11 @@ impl Socket {
         Ok(Self { descriptor: stream.into(), is_unix: true })
     }
 
+    /// The descriptor.
+    pub(crate) fn into_descriptor(self) -> OwnedFd {
+        self.descriptor
+    }
+
     /// Whether it can carry descriptors.
     pub(crate) fn carries_descriptors(&self) -> bool {
         self.is_unix

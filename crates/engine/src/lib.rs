@@ -1,9 +1,15 @@
 //! The deciders, without I/O: input and time are arguments, output is returned.
 //!
+//! - [`modem`]: a telephone line's guest as a station of an Ethernet
+//! - [`ppp`]: the point-to-point protocol's answering side, for one guest
 //! - [`router`]: longest-prefix match, for the services door
 //! - [`routes`]: which addresses go into the tunnel, and what a change of that means for a kernel table
+//! - [`switch`]: a learning Ethernet switch
 //! - [`tcp`]: TCP in user space, for connections to service addresses
 
+pub mod modem;
+pub mod ppp;
 pub mod router;
 pub mod routes;
+pub mod switch;
 pub mod tcp;

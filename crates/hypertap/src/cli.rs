@@ -7,13 +7,22 @@ pub mod generate;
 pub mod helper;
 pub mod install;
 pub mod recover;
+pub mod shim;
 pub mod status;
+pub mod tap;
 pub mod tunnel;
 
-use clap::{Parser, Subcommand};
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
 
-use crate::exit::Failure;
-use crate::log::LogOptions;
+use anyhow::anyhow;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::exit::{Exit, Failure};
+use crate::log::{self, LogOptions};
+use crate::output;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -27,11 +36,12 @@ Exit codes:
 
 /// A network interface for any program, over ordinary sockets.
 ///
-/// A program connects to a socket, sends a line of JSON, and has a TUN interface: it reads and
-/// writes raw IP packets without rights of its own and without native code.
+/// A program connects to a socket and reads and writes packets or frames, without rights of its own
+/// and without native code. `tunnel` gives it a TUN interface (raw IP packets, asked for by a line of
+/// JSON), `tap` an Ethernet interface (frames), `shim` runs one that wants to open /dev/net/tun itself.
 ///
 /// Try it: `hypertap demo`. See what this machine allows: `hypertap doctor`. Run it for real:
-/// `sudo hypertap tunnel`.
+/// `sudo hypertap tunnel`, `sudo hypertap tap --listen=/tmp/lan`.
 #[derive(Debug, Parser)]
 #[command(name = "hypertap", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
@@ -46,8 +56,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Tunnel(tunnel::TunnelArgs),
+    Tap(tap::TapArgs),
     Status(status::StatusArgs),
     Bypass(bypass::BypassArgs),
+    Shim(shim::ShimArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Install(install::InstallArgs),
@@ -58,6 +70,46 @@ pub enum Command {
     Generate(generate::GenerateArgs),
 }
 
+/// The name under which this program is the tap door and nothing else.
+const TAPSERVER: &str = "tapserver";
+
+/// Reads the command line.
+///
+/// # Errors
+/// What the program ends with instead: nothing after `--help`, or what is wrong. It ends at once where clap
+/// says so itself.
+pub fn parse() -> Result<Cli, Result<(), Failure>> {
+    let words: Vec<OsString> = env::args_os().collect();
+    let name = words.first().and_then(|word| Path::new(word).file_name());
+    let is_tapserver = name.is_some_and(|name| name == TAPSERVER);
+    if is_tapserver && words.len() == 1 {
+        log::complain(tap::TapServer::command().render_long_help());
+        std::process::exit(Exit::Usage as i32);
+    }
+    let is_tap = is_tapserver || words.iter().any(|word| word == "tap");
+    let parsed = if is_tapserver {
+        let server = tap::TapServer::try_parse_from(words);
+        server.map(|server| Cli { log: server.log, command: Command::Tap(server.tap) })
+    } else {
+        Cli::try_parse_from(words)
+    };
+    parsed.map_err(|error| match error.kind() {
+        // They too are errors to clap.
+        _ if !error.use_stderr() => output::said(error.print()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ if is_tap => Err(Failure::new(Exit::Usage, anyhow!(sentence(&error)))),
+        _ => error.exit(),
+    })
+}
+
+/// What clap says is wrong, without the usage after it.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    first.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
@@ -65,8 +117,10 @@ pub enum Command {
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Tunnel(args) => tunnel::run(&args),
+        Command::Tap(args) => tap::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Bypass(args) => bypass::run(&args),
+        Command::Shim(args) => shim::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Install(args) => install::install(&args),

@@ -9,24 +9,22 @@ mod exit;
 mod log;
 mod output;
 mod plane;
+mod shim;
 mod socket_file;
+mod tap;
 mod tunnel;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     hypertap_platform::process::keep_memory_small();
-    let outcome = match cli::Cli::try_parse() {
+    let outcome = match cli::parse() {
         Ok(cli) => {
             log::init(&cli.log).map_err(|error| Failure::new(Exit::Usage, error)).and_then(|()| cli::run(cli))
         }
-        // `--help` and `--version` too are errors to clap.
-        Err(error) if error.use_stderr() => error.exit(),
-        Err(asked) => output::said(asked.print()),
+        Err(ended) => ended,
     };
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,

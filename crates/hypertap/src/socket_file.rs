@@ -5,13 +5,16 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
+use nix::libc::mode_t;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, umask};
 
 /// How long another may hold a folder's lock before we go on without: everybody who can read the folder may,
 /// and for ever.
@@ -88,6 +91,56 @@ pub enum NotBound {
     Io(#[from] io::Error),
 }
 
+/// Who may use a socket's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The bits of chmod(2).
+    pub mode: mode_t,
+    /// Whose it is, unless that of who makes it.
+    pub owner: Option<u32>,
+    /// Its group likewise.
+    pub group: Option<u32>,
+}
+
+/// The kind of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A stream, which listens.
+    Stream,
+    /// Datagrams.
+    Datagram,
+}
+
+/// Makes a socket at a path, with a file that was never open to anybody but those of `access`. A stale
+/// socket's file is replaced. To be called while the process has one thread.
+///
+/// # Errors
+/// Why it cannot be had; no file is left then.
+pub fn bind_for(path: &Path, kind: Kind, access: &Access) -> Result<(OwnedFd, SocketFile), NotBound> {
+    let _alone = lock(path);
+    make_room(path)?;
+    let before = umask(Mode::from_bits_truncate(0o777));
+    let bound = match kind {
+        Kind::Stream => UnixListener::bind(path).map(OwnedFd::from),
+        Kind::Datagram => UnixDatagram::bind(path).map(OwnedFd::from),
+    };
+    umask(before);
+    let socket = bound?;
+    let identity = Identity::of(path);
+    let opened = lchown(path, access.owner, access.group).and_then(|()| {
+        // Not by way of a link that somebody may have put in its place.
+        let mode = Mode::from_bits_truncate(access.mode);
+        fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink).map_err(io::Error::from)
+    });
+    if let Err(error) = opened {
+        if identity.is_some() && Identity::of(path) == identity {
+            let _ = fs::remove_file(path);
+        }
+        return Err(error.into());
+    }
+    Ok((socket, SocketFile { path: path.to_owned(), identity }))
+}
+
 /// Listens on the first of `paths` that nobody listens on, with a file that everybody may connect to. A
 /// stale socket's file is replaced.
 ///
@@ -108,25 +161,31 @@ pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), (PathBuf, N
     Err(refused)
 }
 
-fn bind_alone(path: &Path) -> Result<UnixListener, NotBound> {
+/// Removes a stale socket's file.
+fn make_room(path: &Path) -> Result<(), NotBound> {
     match fs::symlink_metadata(path) {
-        Ok(file) if !file.file_type().is_socket() => return Err(NotBound::Other),
-        Ok(_) if is_dead(path)? => fs::remove_file(path)?,
-        Ok(_) => return Err(NotBound::Live),
-        Err(_) => {}
+        Ok(file) if !file.file_type().is_socket() => Err(NotBound::Other),
+        Ok(_) if is_dead(path)? => Ok(fs::remove_file(path)?),
+        Ok(_) => Err(NotBound::Live),
+        Err(_) => Ok(()),
     }
+}
+
+fn bind_alone(path: &Path) -> Result<UnixListener, NotBound> {
+    make_room(path)?;
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     Ok(listener)
 }
 
-/// Whether a socket's file is there that nobody has open.
+/// Whether a socket's file is there that nobody has open, whichever kind of socket it was.
 fn is_dead(path: &Path) -> io::Result<bool> {
     if Identity::of(path).is_none() {
         return Ok(false);
     }
-    // Who does not get round to accepting is there all the same: nobody waits for him.
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    // No connection is made, which would be a client to some: a stream's socket is found, and refuses to
+    // be one of datagrams; that of datagrams sends nothing.
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     let connected = socket.connect(&socket2::SockAddr::unix(path)?);
     Ok(connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
@@ -216,6 +275,31 @@ mod tests {
             assert_eq!(first, 1, "round {round}");
             assert!(got.iter().all(|(_, file)| file.path().exists()));
         }
+    }
+
+    #[test]
+    fn a_file_has_the_mode_that_was_asked_for_and_a_dead_one_of_either_kind_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tap");
+        for (kind, other) in [(Kind::Stream, Kind::Datagram), (Kind::Datagram, Kind::Stream)] {
+            for mode in [0o600, 0o660, 0o222, 0] {
+                let access = Access { mode, owner: None, group: None };
+                let (socket, file) = bind_for(&path, kind, &access).expect("nobody is there");
+                assert_eq!(fs::metadata(&path).expect("made").mode() & 0o777, mode);
+                if nix::unistd::geteuid().is_root() {
+                    for kind in [kind, other] {
+                        assert!(matches!(bind_for(&path, kind, &access), Err(NotBound::Live)));
+                    }
+                }
+                drop(socket);
+                // As a SIGKILL leaves it.
+                std::mem::forget(file);
+            }
+        }
+        fs::remove_file(&path).expect("the last is there");
+        fs::write(&path, "").expect("ours");
+        let access = Access { mode: 0o600, owner: None, group: None };
+        assert!(matches!(bind_for(&path, Kind::Stream, &access), Err(NotBound::Other)));
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub mod activation;
 pub mod bypass;
 pub mod datagram;
 pub mod descriptor;
+pub mod guest_socket;
 pub mod helper;
+pub mod inherited;
 pub mod leftovers;
 pub mod link;
 pub mod lookup;
@@ -23,6 +25,7 @@ pub mod memory;
 pub mod monitor;
 pub mod namespace;
 pub mod peer;
+pub mod poller;
 pub mod privileged;
 pub mod process;
 pub mod program;
@@ -31,6 +34,7 @@ mod recovery;
 pub mod rights;
 pub mod service_manager;
 pub mod session;
+pub mod shim;
 pub mod stop;
 pub mod unix_listener;
 pub mod user;
@@ -40,6 +44,7 @@ pub use linux::{default_state_dir, in_process, is_left, recover};
 #[cfg(target_os = "macos")]
 pub use macos::{default_state_dir, in_process, is_left, recover};
 pub use privileged::{
-    Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, RouteKind, Tun, TunSpec,
+    Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, RouteKind, Tap, TapName, TapSpec,
+    Tun, TunSpec,
 };
 pub use recovery::Recovered;

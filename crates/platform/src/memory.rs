@@ -29,7 +29,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::sync::watch;
 
 use self::half::Half;
-use crate::privileged::{Errno, Footprint, MachineError, Offload, Privileged, RouteKind, Tun, TunSpec};
+use crate::privileged::{
+    Footprint, MachineError, Offload, Privileged, RouteKind, Tap, TapName, TapSpec, Tun, TunSpec,
+};
 
 /// A remembered machine. Clones are the same machine.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub enum Job {
     CaptureDns,
     /// [`Privileged::reassert`]
     Reassert,
+    /// [`Privileged::open_tap`]
+    OpenTap,
     /// [`Privileged::load_driver`]
     LoadDriver,
     /// [`Privileged::serve_bypass`]
@@ -62,6 +66,8 @@ pub enum Job {
 pub struct Snapshot {
     /// The tunnel that is open, if one is.
     pub tunnel: Option<Tunnel>,
+    /// The TAPs that were made, whether they are still there or not, oldest first.
+    pub taps: Vec<TapSpec>,
     /// Marks and uids that [`Privileged::serve_bypass`] was asked to serve.
     pub bypasses: Vec<(u32, u32)>,
     /// The jobs that were asked for, those that failed included, oldest first. The last 1024.
@@ -92,6 +98,7 @@ struct State {
     failures: BTreeMap<Job, VecDeque<MachineError>>,
     offload: Option<Offload>,
     far_ends: Vec<OwnedFd>,
+    tap_far_ends: Vec<OwnedFd>,
     last_index: u32,
 }
 
@@ -141,6 +148,13 @@ impl Memory {
         std::mem::take(&mut self.lock().far_ends)
     }
 
+    /// The other ends of the TAPs that were made since the last call, oldest first: frames as in
+    /// [`Self::far_ends`]. One whose descriptor is closed reads as ended, and closing this one is the
+    /// interface's end.
+    pub fn tap_far_ends(&self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.lock().tap_far_ends)
+    }
+
     /// Plays somebody who removes a part of the open tunnel's rules or routes.
     pub fn damage(&self) {
         if let Some(tunnel) = &mut self.lock().seen.tunnel {
@@ -186,11 +200,30 @@ impl State {
             Some(name) if self.taken.contains(name) => Err(MachineError::NameTaken(name.to_owned())),
             Some(name) if !is_interface_name(name) => Err(MachineError::BadName(name.to_owned())),
             Some(name) => Ok(name.to_owned()),
-            None => Ok((0..=self.taken.len())
-                .map(|number| format!("hypertap{number}"))
-                .find(|name| !self.taken.contains(name))
-                .expect("one more number than names is enough")),
+            None => Ok(self.first_free("hypertap")),
         }
+    }
+
+    fn first_free(&self, prefix: &str) -> String {
+        (0..=self.taken.len())
+            .map(|number| format!("{prefix}{number}"))
+            .find(|name| !self.taken.contains(name))
+            .expect("one more number than names is enough")
+    }
+
+    /// Makes a TAP. Its name is free again at once, as if it were closed: this cannot see when it is.
+    fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
+        spec.check()?;
+        let name = match &spec.name {
+            TapName::Exact(name) => self.choose_name(Some(name))?,
+            TapName::Free => self.first_free("tap"),
+        };
+        let (descriptor, far) = packet_pair().map_err(no_pair)?;
+        self.tap_far_ends.push(far);
+        self.seen.taps.push(spec.clone());
+        self.last_index += 1;
+        let offload = self.offload.filter(|_| spec.offload).unwrap_or(Offload::None);
+        Ok(Tap { name, index: self.last_index, descriptor, offload })
     }
 
     fn open(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
@@ -201,10 +234,7 @@ impl State {
         let mut queues = Vec::new();
         let mut far_ends = Vec::new();
         for _ in 0..spec.queues.max(1) {
-            let (near, far) = packet_pair().map_err(|errno| MachineError::Kernel {
-                doing: "make a pair of sockets".to_owned(),
-                errno: Errno(errno as i32),
-            })?;
+            let (near, far) = packet_pair().map_err(no_pair)?;
             queues.push(near);
             far_ends.push(far);
         }
@@ -224,6 +254,10 @@ impl State {
     }
 }
 
+fn no_pair(errno: nix::errno::Errno) -> MachineError {
+    MachineError::of("make a pair of sockets", errno)
+}
+
 /// Two ends that keep messages apart, as a TUN does.
 fn packet_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     // Of the two kinds that do, Linux has one that also tells when the other end is closed.
@@ -241,6 +275,7 @@ fn packet_pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 mod tests {
     use super::*;
     use crate::privileged::{Gone, RouteChange};
+    use hypertap_wire::ethernet::MacAddress;
     use std::net::Ipv4Addr;
 
     fn spec() -> TunSpec {
@@ -287,6 +322,37 @@ mod tests {
         assert_eq!(nix::unistd::read(&tun.queues[0], &mut buffer), Err(nix::errno::Errno::EAGAIN));
         drop(half);
         assert_eq!(machine.snapshot().tunnel, None);
+    }
+
+    #[tokio::test]
+    async fn a_tap_is_its_descriptors_and_not_the_halfs() {
+        let machine = Memory::new();
+        machine.take_name("tap0");
+        machine.grant(Offload::TcpUdp);
+        let mut half = machine.half();
+        let spec = TapSpec {
+            name: TapName::Free,
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            ipv4: None,
+            ipv6: None,
+            mtu: 1500,
+            metric: 0,
+            nud: true,
+            accept_ra: false,
+            offload: true,
+        };
+        let tap = half.open_tap(&spec).await.unwrap();
+        assert_eq!((tap.name.as_str(), tap.offload), ("tap1", Offload::TcpUdp));
+        let taken = TapSpec { name: TapName::Exact("tap0".to_owned()), ..spec.clone() };
+        assert_eq!(half.open_tap(&taken).await.unwrap_err(), MachineError::NameTaken("tap0".to_owned()));
+        drop(half);
+        assert_eq!(machine.snapshot().taps, [spec]);
+        let far = machine.tap_far_ends();
+        let mut buffer = [0; 100];
+        nix::unistd::write(&far[0], b"frame").unwrap();
+        assert_eq!(nix::unistd::read(&tap.descriptor, &mut buffer), Ok(5));
+        drop(tap);
+        assert_eq!(nix::unistd::read(&far[0], &mut buffer), Ok(0));
     }
 
     #[tokio::test]

@@ -6,7 +6,10 @@
 //! [`crate::memory::Memory`] is the double for tests. Callers cannot tell them apart.
 //!
 //! A half holds at most one tunnel at a time. Every job either happens whole or not at all; when
-//! the half is dropped, or its process ends, what it made is undone.
+//! the half is dropped, or its process ends, what it made is undone. Only a TAP is its descriptor's, whoever
+//! made it, and goes with that.
+
+mod tap;
 
 use std::fmt;
 use std::io;
@@ -16,6 +19,8 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 pub use hypertap_wire::route::{RouteChange, RouteKind};
 use serde::{Deserialize, Serialize};
+
+pub use self::tap::{Tap, TapName, TapSpec};
 
 /// What [`Privileged::open_tun`] makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +69,12 @@ pub struct Footprint {
     pub port: u32,
 }
 
-/// Which offload a TUN's descriptors carry.
+/// Which offload a TUN's or TAP's descriptors carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offload {
-    /// Bare packets, no header.
+    /// Bare packets or frames, no header.
     None,
-    /// A 10-byte virtio-net header before each packet; TCP segments up to 64 KiB.
+    /// A 10-byte virtio-net header before each; TCP segments up to 64 KiB.
     Tcp,
     /// The same, and UDP segments too (Linux 6.2 and newer).
     TcpUdp,
@@ -209,6 +214,14 @@ pub trait Privileged: Send {
     /// # Errors
     /// [`MachineError::NoTun`], or the first thing that could not be put back; the rest was still tried.
     async fn reassert(&mut self) -> Result<bool, MachineError>;
+
+    /// Makes a TAP interface with its addresses and settings, and brings it up: whole or not at all. It is
+    /// its descriptor's from then on, not this half's, which may make any number of them and need not stay.
+    ///
+    /// # Errors
+    /// [`MachineError`]; [`MachineError::NameTaken`] when any other interface has the name, which is left as
+    /// it is.
+    async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError>;
 
     /// Makes the TUN driver available: loads the module, where it is one.
     ///

@@ -1,7 +1,8 @@
 //! A queue of packets between this program and a network interface.
 //!
-//! [`PacketQueue`] moves batches. [`TunQueue`] is the kernel's: with offload it splits what the
-//! kernel hands over and joins what it takes, so that on this side of it there are only packets.
+//! [`PacketQueue`] moves batches. [`TunQueue`] is the kernel's, [`TapQueue`] too, whose packets are
+//! Ethernet frames: with offload they split what the kernel hands over and join what it takes, so that on
+//! this side there are only packets.
 //! [`MemoryQueue`] is the double for tests, and the two ends of a cable.
 
 use std::fs::File;
@@ -15,11 +16,11 @@ use hypertap_wire::packet::{DropCause, Tally};
 use nix::errno::Errno;
 
 #[cfg(target_os = "linux")]
-pub use crate::linux::queue::TunQueue;
+pub use crate::linux::queue::{TapQueue, TunQueue};
 #[cfg(target_os = "linux")]
 use crate::linux::{queue::is_gone, socket::message_pair};
 #[cfg(target_os = "macos")]
-pub use crate::macos::queue::TunQueue;
+pub use crate::macos::queue::{TapQueue, TunQueue};
 #[cfg(target_os = "macos")]
 use crate::macos::{queue::is_gone, socket::message_pair};
 
@@ -42,8 +43,8 @@ pub trait PacketQueue: Send {
     /// When the interface is gone for good.
     fn recv(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<bool>;
 
-    /// Injects some packets of `batch`, each of which [`hypertap_wire::packet::validate`] let pass.
-    /// What went in, and what did not, is counted in `tally`.
+    /// Injects some packets of `batch`, each of which [`hypertap_wire::packet::validate`] let pass; frames
+    /// may be any bytes. What went in, and what did not, is counted in `tally`.
     ///
     /// # Errors
     /// When the interface is gone for good.

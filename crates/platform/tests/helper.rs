@@ -222,7 +222,7 @@ async fn be_cut_off(socket: OwnedFd) {
         socket
     })
     .expect("a runtime");
-    let hello = br#"{"hypertap":"helper","protocol":3}"#;
+    let hello = br#"{"hypertap":"helper","protocol":4}"#;
     socket.write_u32(u32::try_from(hello.len()).expect("short")).await.expect("sent");
     socket.write_all(hello).await.expect("sent");
     for _ in 0..2 {
@@ -295,7 +295,7 @@ async fn an_answer_that_nobody_waited_for_is_not_the_next_ones() {
 
 #[tokio::test]
 async fn junk_ends_the_helper_and_undoes_what_was_done() {
-    let hello = br#"{"hypertap":"helper","protocol":3}"#;
+    let hello = br#"{"hypertap":"helper","protocol":4}"#;
     let frame = |body: &[u8]| {
         let length = u32::try_from(body.len()).expect("short").to_be_bytes();
         [&length[..], body].concat()
@@ -305,7 +305,7 @@ async fn junk_ends_the_helper_and_undoes_what_was_done() {
         (vec![0; 4], true),
         (vec![0xff; 64], true),
         (frame(b"{}"), true),
-        (frame(br#"{"hypertap":"helper","protocol":4}"#), true),
+        (frame(br#"{"hypertap":"helper","protocol":5}"#), true),
         ([frame(hello), frame(b"{}")].concat(), true),
         ([frame(hello), frame(br#"{"id":1,"job":"fly"}"#)].concat(), true),
         ([frame(hello), frame("[".repeat(100_000).as_bytes())].concat(), true),

@@ -127,6 +127,27 @@ impl Batch {
         joined.then(|| &self.buffer[first.range().start..last.range().end])
     }
 
+    /// The memory of `packets` with the `header` bytes before each of them, when nothing else lies between them.
+    pub fn with_headers(&self, packets: Range<usize>, header: usize) -> Option<&[u8]> {
+        let slices = self.packets.get(packets)?;
+        let start = slices.first()?.range().start.checked_sub(header)?;
+        let mut end = start;
+        for slice in slices {
+            if slice.offset as usize != end + header {
+                return None;
+            }
+            end = slice.range().end;
+        }
+        self.buffer.get(start..end)
+    }
+
+    /// The `header` bytes before the packet at `index`, to write. Whether they are another packet's is the caller's
+    /// business.
+    pub fn header_mut(&mut self, index: usize, header: usize) -> Option<&mut [u8]> {
+        let start = self.packets.get(index)?.offset as usize;
+        self.buffer.get_mut(start.checked_sub(header)?..start)
+    }
+
     /// The free room where the next packet may be written, after its prefix; then [`Self::commit`] it.
     pub fn room(&mut self) -> &mut [u8] {
         let start = (self.used + self.prefix).min(self.buffer.len());
@@ -156,8 +177,7 @@ impl Batch {
 
     /// The prefix of the packet at `index`, to write.
     pub fn prefix_mut(&mut self, index: usize) -> Option<&mut [u8]> {
-        let start = self.packets.get(index)?.offset as usize;
-        self.buffer.get_mut(start.checked_sub(self.prefix)?..start)
+        self.header_mut(index, self.prefix)
     }
 
     /// The whole buffer, for whoever lays packets out himself; then [`Self::mark`] them.
@@ -218,6 +238,20 @@ mod tests {
         assert_eq!(batch.taken(), b"03abc02de");
         assert_eq!(batch.contiguous(0..2), None);
         assert_eq!(batch.prefix_mut(2), None);
+    }
+
+    #[test]
+    fn memory_with_headers_is_that_of_packets_with_just_these_between_them() {
+        let mut batch = Batch::with_prefix(16, 4, 2);
+        batch.push(b"abc");
+        batch.push(b"de");
+        batch.header_mut(1, 2).unwrap().copy_from_slice(b"02");
+        assert_eq!(batch.with_headers(0..2, 2), Some(b"\0\0abc02de".as_slice()));
+        assert_eq!(batch.with_headers(1..2, 2), Some(b"02de".as_slice()));
+        assert_eq!(batch.with_headers(0..2, 0), None);
+        assert_eq!(batch.with_headers(0..1, 3), None);
+        assert_eq!(batch.with_headers(0..3, 2), None);
+        assert_eq!(batch.with_headers(1..1, 2), None);
     }
 
     #[test]

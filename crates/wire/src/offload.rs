@@ -1,4 +1,4 @@
-//! Segmentation offload: many packets of one flow in one read or write of a TUN.
+//! Segmentation offload: many packets of one flow in one read or write of a TUN or TAP.
 //!
 //! With `IFF_VNET_HDR` the kernel puts a virtio-net header (virtio 1.2, 5.1.6) before each packet
 //! and may hand over, and take, up to 64 KiB of one flow at once, its transport checksum left to
@@ -9,11 +9,16 @@
 //! Both are strict where being lenient would change what the far end sees: a packet whose checksum
 //! is wrong is never merged into a segment that the kernel takes for whole, and splitting what was
 //! merged gives the packets that went in.
+//!
+//! What is said of packets holds for Ethernet frames ([`Layer::Link`]) as well: each has the header of its
+//! segment, tags included, and the offsets in the virtio-net header count from there.
 
 mod coalesce;
+mod layer;
 mod split;
 
 pub use coalesce::{Head, coalesce};
+pub use layer::Layer;
 pub use split::{finish, split};
 
 /// `VIRTIO_NET_HDR_F_NEEDS_CSUM`: the checksum field holds the pseudo-header's sum only.
@@ -56,7 +61,7 @@ pub enum GsoType {
     Udp = 5,
 }
 
-/// The virtio-net header as Linux's TUN reads and writes it: 10 bytes in the machine's byte order.
+/// The virtio-net header as Linux's TUN and TAP read and write it: 10 bytes in the machine's byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VirtioHeader {
     /// `VIRTIO_NET_HDR_F_*`.

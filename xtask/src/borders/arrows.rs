@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hypertap-platform", &["hypertap-wire"]),
     ("hypertap-mesh", &["hypertap-wire"]),
     ("hypertap-client", &["hypertap-wire"]),
+    ("hypertap-capi", &["hypertap-client", "hypertap-wire"]),
     (
         "hypertap",
         &["hypertap-client", "hypertap-engine", "hypertap-mesh", "hypertap-platform", "hypertap-wire"],

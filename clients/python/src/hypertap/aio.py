@@ -17,6 +17,7 @@ from .events import Event, EventKind, Status, StopReason
 from .opening import Opening
 from .options import Address4, StartOptions
 from .planes import PlaneClosed
+from .tap_aio import TapInterface as TapInterface
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # of the checker; the standard library has it from 3.11

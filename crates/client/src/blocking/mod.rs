@@ -1,6 +1,7 @@
 //! The client for programs without an asynchronous runtime: every call returns when it is done.
 
 mod data;
+mod tap;
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,6 +13,7 @@ use rustix::event::PollFlags;
 use serde_json::{Map, Value};
 
 pub use self::data::DataSocket;
+pub use self::tap::{FrameInterface, TapInterface};
 use crate::calls::{self, Call};
 use crate::error::{Error, Result};
 use crate::protocol::{Protocol, Ticket};

@@ -1,32 +1,31 @@
 //! The daemon of the demo: this program, in a process of its own.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A running daemon; killed if the demo fails.
 pub struct Daemon {
     child: Child,
     log: BufReader<ChildStderr>,
-    control: PathBuf,
 }
 
 impl Daemon {
-    /// Starts a daemon and waits until it listens.
-    pub fn start() -> anyhow::Result<Self> {
+    /// Starts one with these words on its command line, and waits until it listens.
+    pub fn start(words: &[&str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let state = Path::new("/run/hypertap");
         let mut child = Command::new(program)
-            .args(["tunnel", "--log", "info", "--log-format", "json", "--state-dir"])
-            .arg(state)
+            .args(words)
+            .args(["--log", "info", "--log-format", "json"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot start the daemon")?;
         let stderr = child.stderr.take().context("its log")?;
-        let mut daemon = Self { child, log: BufReader::new(stderr), control: state.join("control.sock") };
+        let mut daemon = Self { child, log: BufReader::new(stderr) };
         let mut said = String::new();
         while !said.contains("\"listening\"") {
             if daemon.log.read_line(&mut said)? == 0 {
@@ -36,9 +35,11 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Its Unix socket.
-    pub fn control(&self) -> &Path {
-        &self.control
+    /// Asks it to end, which must be a good one.
+    pub fn stop(self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).context("a process id")?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).context("cannot end the daemon")?;
+        self.ends()
     }
 
     /// Waits for its end, which must be a good one.

@@ -5,9 +5,11 @@
 //! tunnel; the *machine* is this thread, which sends ordinary traffic with ordinary sockets.
 
 mod daemon;
+mod lan;
 mod machine;
 mod program;
 mod report;
+mod station;
 
 use std::time::Duration;
 
@@ -30,17 +32,27 @@ const HOST: [u8; 4] = [10, 86, 0, 7];
 /// A resolver that is far away, and never asked for real.
 const RESOLVER: [u8; 4] = [9, 9, 9, 9];
 
+/// Where the tunnel's daemon keeps its files.
+const STATE: &str = "/run/hypertap";
+
 /// Runs every step and prints what came of it.
 ///
 /// # Errors
 /// The first step that did not do what it should.
 pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
-    let mut report = Report::new(json);
-    report.title("hypertap demo: a network interface for a program, over two sockets");
+    let (mut report, time) = (Report::new(json), Duration::from_secs(seconds));
+    report.title("hypertap demo: a network interface for a program, over ordinary sockets");
+    report.part("tap: stations on one Ethernet, each at the end of a socket");
+    lan::show(&mut report, time)?;
+    report.part("tunnel: a TUN interface, by a line of JSON");
+    tunnel(&mut report, time)?;
+    report.finish()
+}
+
+fn tunnel(report: &mut Report, time: Duration) -> anyhow::Result<()> {
     let daemon = report.step("daemon", "a daemon starts on a machine of its own", || {
-        let daemon = Daemon::start()?;
-        let note = format!("listens on 127.0.0.1:5500 and {}", daemon.control().display());
-        Ok((daemon, note))
+        let daemon = Daemon::start(&["tunnel", "--state-dir", STATE])?;
+        Ok((daemon, format!("listens on 127.0.0.1:5500 and {STATE}/control.sock")))
     })?;
     let mut tunnel = report.step("client", "a program connects, as any client does", || {
         let tunnel = Tunnel::connect(Address::default()).context("the daemon does not answer")?;
@@ -60,8 +72,7 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
         )?;
         report.missing(&format!("Here the demo ends: {closed}."));
         drop(tunnel);
-        daemon.ends()?;
-        return report.finish();
+        return daemon.ends();
     }
     let socket = report.step("start", r#"{"cmd":"start","myIPv4Address":"10.0.85.1"}"#, || {
         let socket = tunnel.start(&Start::new(TUNNEL.into()))?;
@@ -69,16 +80,15 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
         Ok((socket, note))
     })?;
     let program = Program::start(socket)?;
-    steps(&mut report, &mut tunnel, &program)?;
-    measure(&mut report, &program, Duration::from_secs(seconds))?;
+    steps(report, &mut tunnel, &program)?;
+    measure(report, &program, time)?;
     report.step("end", "the program goes, and the tunnel with it", || {
         program.stop();
         drop(tunnel);
         daemon.ends()?;
         machine::is_clean()?;
         Ok(((), "interface, rules and routes are gone".to_owned()))
-    })?;
-    report.finish()
+    })
 }
 
 fn steps(report: &mut Report, tunnel: &mut Tunnel, program: &Program) -> anyhow::Result<()> {

@@ -26,7 +26,12 @@ impl Report {
 
     /// Prints the heading.
     pub fn title(&mut self, text: &str) {
-        self.say(&format!("{}\n", self.paint(1, text)));
+        self.say(&self.paint(1, text));
+    }
+
+    /// Prints the heading of what follows.
+    pub fn part(&mut self, text: &str) {
+        self.say(&format!("\n  {}", self.paint(1, text)));
     }
 
     /// Does a step and prints how it went.
@@ -80,8 +85,8 @@ impl Report {
         if self.json {
             self.out.line(json!({"steps": self.steps, "missing": self.missing}));
         } else if self.missing.is_none() {
-            let end =
-                "Nothing of it is left. For real: `sudo hypertap tunnel`, then connect to 127.0.0.1:5500.";
+            let end = "Nothing of it is left. For real: `sudo hypertap tunnel`, then connect to 127.0.0.1:5500; or \
+                       `sudo hypertap tap --listen=/tmp/lan --keep --max-clients=8`, then to /tmp/lan.";
             self.say(&format!("\n{end}"));
         }
         self.out.finish()

@@ -22,7 +22,7 @@ mod live;
 mod outside;
 mod replacing;
 mod session;
-mod signals;
+pub mod signals;
 pub mod sockets;
 mod start;
 pub mod startup;

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use hypertap_platform::{Gone, MachineError, Privileged, RouteChange, Tun, TunSpec};
+use hypertap_platform::{Gone, MachineError, Privileged, RouteChange, Tap, TapSpec, Tun, TunSpec};
 
 use super::supersede::take_over;
 
@@ -45,6 +45,10 @@ impl Privileged for Replacing {
 
     async fn reassert(&mut self) -> Result<bool, MachineError> {
         self.half.reassert().await
+    }
+
+    async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
+        self.half.open_tap(spec).await
     }
 
     async fn load_driver(&mut self) -> Result<(), MachineError> {

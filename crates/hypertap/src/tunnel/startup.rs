@@ -153,7 +153,10 @@ fn settings(args: &TunnelArgs) -> Result<Settings, Failure> {
 
 /// Makes the state directory. One that is there already must be ours or root's: in a place that all
 /// can write to, somebody else's would let him decide what the journal says.
-fn make_state_dir(directory: &Path) -> Result<(), Failure> {
+///
+/// # Errors
+/// When it cannot be made, or is somebody else's.
+pub fn make_state_dir(directory: &Path) -> Result<(), Failure> {
     let named =
         || format!("cannot use {} as state directory; choose another with --state-dir", directory.display());
     fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).with_context(named)?;

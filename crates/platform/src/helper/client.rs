@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::frame::Framed;
 use super::message::{Answer, Asked, Done, Job};
 use super::succession::{Helpers, gone_or_unclear, unclear};
-use crate::privileged::{Gone, MachineError, Privileged, RouteChange, Tun, TunSpec};
+use crate::privileged::{Gone, MachineError, Privileged, RouteChange, Tap, TapSpec, Tun, TunSpec};
 
 /// The privileged half in another process, behind a socket.
 ///
@@ -67,7 +67,7 @@ impl Helper {
     async fn ask_for_nothing(&mut self, job: Job, descriptors: Vec<OwnedFd>) -> Result<(), MachineError> {
         match self.ask(job, descriptors).await? {
             (Done::Nothing, _) => Ok(()),
-            (Done::Tun { .. } | Done::Reasserted(_), _) => Err(another_question()),
+            (Done::Tun { .. } | Done::Tap { .. } | Done::Reasserted(_), _) => Err(another_question()),
         }
     }
 }
@@ -120,6 +120,17 @@ impl Privileged for Helper {
     async fn reassert(&mut self) -> Result<bool, MachineError> {
         match self.ask(Job::Reassert, Vec::new()).await? {
             (Done::Reasserted(anything), _) => Ok(anything),
+            _ => Err(another_question()),
+        }
+    }
+
+    async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
+        match self.ask(Job::OpenTap(spec.clone()), Vec::new()).await? {
+            (Done::Tap { name, index, offload }, descriptors) => {
+                let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors)
+                    .map_err(|_| MachineError::HelperProtocol("it sent no TAP".to_owned()))?;
+                Ok(Tap { name, index, descriptor, offload })
+            }
             _ => Err(another_question()),
         }
     }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use hypertap_wire::command::{is_host_address, is_interface_name, mtu_range};
 use serde::{Deserialize, Serialize};
 
-use crate::privileged::{Errno, Footprint, MachineError, Offload, RouteChange, TunSpec};
+use crate::privileged::{Errno, Footprint, MachineError, Offload, RouteChange, TapSpec, TunSpec};
 
 /// The version of this protocol. Daemon and helper are one program, so another version means that
 /// the program was replaced between their starts.
-pub(super) const PROTOCOL: u32 = 3;
+pub(super) const PROTOCOL: u32 = 4;
 /// How many queues a TUN may have: as many descriptors as a frame carries.
 const MAX_QUEUES: u16 = 64;
 /// How many routes one change may take; a full table of the internet is a million.
@@ -58,6 +58,7 @@ pub(super) enum Job {
     ChangeRoutes(RouteChange),
     CaptureDns(bool),
     Reassert,
+    OpenTap(TapSpec),
     LoadDriver,
     /// The listener rides on the frame.
     ServeBypass {
@@ -84,6 +85,12 @@ pub(super) enum Done {
         offload: Offload,
         footprint: Footprint,
     },
+    /// The descriptor rides on the frame.
+    Tap {
+        name: String,
+        index: u32,
+        offload: Offload,
+    },
     /// Whether anything had to be put back.
     Reasserted(bool),
     Nothing,
@@ -94,6 +101,7 @@ impl Job {
     pub(super) fn validate(&self, peer: u32) -> Result<(), MachineError> {
         match self {
             Self::OpenTun(spec) => validate_tun(spec),
+            Self::OpenTap(spec) => spec.check(),
             Self::ChangeRoutes(change)
                 if change.add.len().saturating_add(change.remove.len()) > MAX_ROUTES =>
             {

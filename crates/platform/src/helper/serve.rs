@@ -8,7 +8,7 @@ use std::pin::pin;
 use super::frame::{Frame, Framed};
 use super::is_gone;
 use super::message::{Answer, Asked, Done, Hello, Job};
-use crate::privileged::{MachineError, Privileged, Tun};
+use crate::privileged::{MachineError, Privileged, Tap, Tun};
 
 /// Does the jobs that come over `socket` from the user `peer` with `half`, until the other side goes away, breaks the
 /// protocol, or `shutdown` completes; then undoes what is not undone. A job that is under way when
@@ -103,6 +103,10 @@ async fn perform(
             let tun = half.open_tun(&spec).await?;
             let Tun { name, index, queues, offload, footprint } = tun;
             return Ok((Done::Tun { name, index, offload, footprint }, queues));
+        }
+        Job::OpenTap(spec) => {
+            let Tap { name, index, descriptor, offload } = half.open_tap(&spec).await?;
+            return Ok((Done::Tap { name, index, offload }, vec![descriptor]));
         }
         Job::ServeBypass { mark, uid } => match <[OwnedFd; 1]>::try_from(descriptors) {
             Ok([listener]) => half.serve_bypass(listener, mark, uid).await,

@@ -10,7 +10,7 @@ use std::panic;
 use std::thread;
 
 use super::bypass_asker::{ping_group, take_on};
-use super::bypass_spawn::{ARCHITECTURE, number};
+use super::seccomp_filter::{ARCHITECTURE, number};
 
 /// `IPPROTO_MPTCP`, which the kernel names since 5.6.
 const MPTCP: i32 = 262;

@@ -4,10 +4,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use hypertap_wire::ethernet::MacAddress;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::neighbour_table::{
+    NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -52,6 +56,11 @@ pub(crate) fn set_mtu(netlink: &mut Netlink, index: u32, mtu: u32) -> io::Result
     change(netlink, index, vec![LinkAttribute::Mtu(mtu)], LinkFlags::empty())
 }
 
+/// Sets the link's own address.
+pub(crate) fn set_mac(netlink: &mut Netlink, index: u32, mac: MacAddress) -> io::Result<()> {
+    change(netlink, index, vec![LinkAttribute::Address(mac.0.to_vec())], LinkFlags::empty())
+}
+
 /// Sets the link up.
 pub(crate) fn set_up(netlink: &mut Netlink, index: u32) -> io::Result<()> {
     change(netlink, index, Vec::new(), LinkFlags::Up)
@@ -77,6 +86,69 @@ pub(crate) fn forbid_autoconfiguration(netlink: &mut Netlink, index: u32, name: 
 /// what needs it says so when it fails.
 pub(crate) fn allow_ipv6(name: &str) {
     let _ = write_ipv6_setting(name, "disable_ipv6", "0");
+}
+
+/// Lets the link take addresses and routes from routers, also where the machine itself forwards (2), or
+/// keeps it from doing so. To be called before the link is set up, and before an MTU that takes IPv6 from it.
+///
+/// # Errors
+/// Where it is to and cannot, as when `/proc/sys` is read-only and says otherwise.
+pub(crate) fn set_router_advertisements(name: &str, on: bool) -> io::Result<()> {
+    for (key, value) in [("accept_ra", if on { "2" } else { "0" }), ("autoconf", if on { "1" } else { "0" })]
+    {
+        match write_ipv6_setting(name, key, value) {
+            Err(error) if on && !has_ipv6_setting(name, key, value) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Switches IPv6 neighbour unreachability detection (RFC 4861, 7.3) off: a neighbour stays reachable for
+/// days, and one that was not spoken to for long is used for days before it is asked after. The kernel has no
+/// switch, and no probes at all (`ucast_solicit` 0) would make it give up each neighbour instead of keep it.
+/// Asked by netlink, as `/proc/sys` may be read-only. `ENOENT` where the link has no IPv6.
+pub(crate) fn forbid_unreachability_detection(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    // In milliseconds, between 5.8 and 17 days in the end, as the kernel adds a random part. The most that
+    // fits in its counters, whatever their step, is 24 days.
+    const LONG: u64 = 1_000_000_000;
+    let mut message = NeighbourTableMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.attributes.push(NeighbourTableAttribute::Name("ndisc_cache".to_owned()));
+    message.attributes.push(NeighbourTableAttribute::Parms(vec![
+        NeighbourTableParameter::Ifindex(index),
+        NeighbourTableParameter::BaseReachableTime(LONG),
+        NeighbourTableParameter::DelayProbeTime(LONG),
+    ]));
+    netlink.request(RouteNetlinkMessage::SetNeighbourTable(message), 0)
+}
+
+/// Gives the link an address of a network that is connected to it, usable at once (no duplicate address
+/// detection), and a route to the network with this metric, or the kernel's own where it is 0.
+pub(crate) fn add_connected(
+    netlink: &mut Netlink,
+    index: u32,
+    address: IpAddr,
+    prefix: u8,
+    metric: u32,
+) -> io::Result<()> {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.family = family_of(address);
+    message.header.prefix_len = prefix;
+    message.attributes.extend([AddressAttribute::Local(address), AddressAttribute::Address(address)]);
+    match address {
+        IpAddr::V4(address) if prefix < 31 => {
+            let hosts = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+            message.attributes.push(AddressAttribute::Broadcast((address.to_bits() | hosts).into()));
+        }
+        IpAddr::V4(_) => {}
+        IpAddr::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
+    }
+    if metric != 0 {
+        message.attributes.push(AddressAttribute::RoutePriority(metric));
+    }
+    netlink.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// Gives the link an address, with its longest prefix, usable at once (no duplicate address
@@ -181,4 +253,9 @@ fn change(
 
 fn write_ipv6_setting(name: &str, key: &str, value: &str) -> io::Result<()> {
     std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{key}"), value)
+}
+
+fn has_ipv6_setting(name: &str, key: &str, value: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}/{key}"))
+        .is_ok_and(|there| there.trim_end() == value)
 }

@@ -31,8 +31,8 @@ use super::netlink::Netlink;
 use super::recovery::undo_page;
 use super::routes::Place;
 use super::rules::Slot;
-use super::{links, resolved, rights, routes, rules};
-use crate::privileged::{Gone, MachineError, Privileged, RouteChange, RouteKind, Tun, TunSpec};
+use super::{links, resolved, rights, routes, rules, tap};
+use crate::privileged::{Gone, MachineError, Privileged, RouteChange, RouteKind, Tap, TapSpec, Tun, TunSpec};
 
 /// With so many tunnels that could not be removed, no other is made.
 const MOST_LEFT: usize = 16;
@@ -184,6 +184,14 @@ impl Privileged for Machine {
 
     async fn reassert(&mut self) -> Result<bool, MachineError> {
         self.restore()
+    }
+
+    async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
+        let tap = tap::create(&mut self.netlink, spec)?;
+        if let Some((address, _)) = spec.ipv6 {
+            links::wait_for_delivery(&mut self.netlink, address).await;
+        }
+        Ok(tap)
     }
 
     async fn load_driver(&mut self) -> Result<(), MachineError> {

@@ -1,4 +1,4 @@
-//! A queue of a TUN whose descriptor reads and writes packets or, with offload, segments.
+//! A queue of a TUN or TAP whose descriptor reads and writes packets (frames) or, with offload, segments.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -7,15 +7,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use hypertap_wire::batch::Batch;
-use hypertap_wire::offload::{GsoType, Head, VirtioHeader, coalesce, finish, split};
+use hypertap_wire::offload::{GsoType, Head, Layer, VirtioHeader, coalesce, finish, split};
 use hypertap_wire::packet::{DropCause, Tally};
 use nix::errno::Errno;
 
 use crate::privileged::Offload;
 use crate::queue::{PacketQueue, count_write, has_room, is_passing};
 
-/// The longest thing that the kernel hands over at once.
+/// The longest thing that the kernel hands over at once, without an Ethernet header.
 const MAX_SEGMENT: usize = 65_536;
+/// What an Ethernet header takes before that, with as many VLAN tags as anybody stacks.
+const LINK_ROOM: usize = 14 + 8 * 4;
+/// What it takes in an ordinary frame: one tag at most.
+const LINK_HEADER: usize = 14 + 4;
 /// What is a small packet to read, in bytes.
 const SMALL: usize = 512;
 /// Packets in a write at most: what [`coalesce`] joins at most, and the header.
@@ -23,12 +27,19 @@ const MAX_PIECES: usize = 65;
 /// After so many refused joined writes without one that worked, no more are tried.
 const MAX_STRIKES: u8 = 8;
 
-/// A queue of a TUN interface.
+/// A queue of a TUN interface, of IP packets.
+pub type TunQueue = DeviceQueue<false>;
+/// A queue of a TAP interface, of Ethernet frames. Of what is sent, frames shorter than an Ethernet header
+/// (14 bytes) are dropped and counted.
+pub type TapQueue = DeviceQueue<true>;
+
+/// A queue of an interface, of Ethernet frames or of IP packets.
 #[derive(Debug)]
-pub struct TunQueue {
+pub struct DeviceQueue<const FRAMES: bool> {
     file: Arc<File>,
     offload: Offload,
-    mtu: usize,
+    /// The longest packet that is no segment, as long as the MTU stays.
+    usual: usize,
     scratch: Box<[u8]>,
     /// How long the last packet or segment was, as the next will likely be.
     last: usize,
@@ -58,20 +69,24 @@ impl Joining {
     }
 }
 
-impl TunQueue {
-    /// A queue on a non-blocking descriptor of a TUN whose MTU is `mtu` bytes.
+impl<const FRAMES: bool> DeviceQueue<FRAMES> {
+    const LAYER: Layer = if FRAMES { Layer::Link } else { Layer::Network };
+    const SCRATCH: usize = VirtioHeader::LEN + MAX_SEGMENT + if FRAMES { LINK_ROOM } else { 0 };
+
+    /// A queue on a non-blocking descriptor of an interface whose MTU is `mtu` bytes. Longer packets are
+    /// taken too, should that change; it is what reading is fast for.
     pub fn new(descriptor: OwnedFd, offload: Offload, mtu: u32) -> Self {
-        Self::on(Arc::new(File::from(descriptor)), offload, (mtu as usize).min(MAX_SEGMENT))
+        let usual = (mtu as usize).min(MAX_SEGMENT) + if FRAMES { LINK_HEADER } else { 0 };
+        Self::on(Arc::new(File::from(descriptor)), offload, usual)
     }
 
-    fn on(file: Arc<File>, offload: Offload, mtu: usize) -> Self {
+    fn on(file: Arc<File>, offload: Offload, usual: usize) -> Self {
         let joining = |wanted| if wanted { Joining::Untried { strikes: 0 } } else { Joining::Off };
         Self {
             file,
             offload,
-            mtu,
-            scratch: vec![0; if offload == Offload::None { 0 } else { VirtioHeader::LEN + MAX_SEGMENT }]
-                .into(),
+            usual,
+            scratch: vec![0; if offload == Offload::None { 0 } else { Self::SCRATCH }].into(),
             last: 0,
             head: Box::default(),
             tcp: joining(offload != Offload::None),
@@ -94,7 +109,7 @@ impl TunQueue {
     fn recv_in_one_piece(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<usize> {
         let read = (&*self.file).read(&mut self.scratch)?;
         let taken = match self.scratch[..read].split_first_chunk() {
-            Some((header, segment)) => split(&VirtioHeader::parse(header), segment, batch),
+            Some((header, segment)) => split(Self::LAYER, &VirtioHeader::parse(header), segment, batch),
             None => Err(DropCause::BadOffload),
         };
         tally.drop(DropCause::BadOffload, usize::from(taken.is_err()));
@@ -106,7 +121,7 @@ impl TunQueue {
     fn recv_in_place(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<usize> {
         let mut header = [0; VirtioHeader::LEN];
         let room = batch.room();
-        let inline = self.mtu.min(room.len());
+        let inline = self.usual.min(room.len());
         let room = &mut room[..inline];
         let pieces = &mut [
             IoSliceMut::new(&mut header),
@@ -120,7 +135,7 @@ impl TunQueue {
             finish(&header, &mut room[..len]).map(|()| batch.commit(len))
         } else {
             self.scratch[..inline].copy_from_slice(room);
-            split(&header, &self.scratch[..len], batch).map(|_| true)
+            split(Self::LAYER, &header, &self.scratch[..len], batch).map(|_| true)
         };
         match taken {
             Ok(true) => {}
@@ -143,7 +158,7 @@ impl TunQueue {
             return (1, (&*self.file).write(batch.get(packets.start).unwrap_or_default()));
         }
         let end = if self.tcp.is_on() { packets.end } else { packets.start + 1 };
-        let count = coalesce(batch, packets.start..end, self.udp.is_on(), &mut self.head);
+        let count = coalesce(Self::LAYER, batch, packets.start..end, self.udp.is_on(), &mut self.head);
         let result = if count == 1 {
             self.write_single(batch.get(packets.start).unwrap_or_default())
         } else {
@@ -167,10 +182,9 @@ impl TunQueue {
         (&*self.file).write_vectored(&pieces[..=count])
     }
 
-    fn joining_of(&mut self, packet: Option<&[u8]>) -> &mut Joining {
-        const UDP: u8 = 17;
-        let protocol = packet.and_then(|packet| packet.get(if packet[0] >> 4 == 4 { 9 } else { 6 }));
-        if protocol == Some(&UDP) { &mut self.udp } else { &mut self.tcp }
+    /// What is known of such joined packets as were written last.
+    fn joining(&mut self) -> &mut Joining {
+        if self.head.is_udp() { &mut self.udp } else { &mut self.tcp }
     }
 
     /// Writes packets one at a time.
@@ -183,7 +197,7 @@ impl TunQueue {
     }
 }
 
-impl PacketQueue for TunQueue {
+impl<const FRAMES: bool> PacketQueue for DeviceQueue<FRAMES> {
     fn recv(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<bool> {
         while has_room(batch) {
             let result = match self.offload {
@@ -208,12 +222,12 @@ impl PacketQueue for TunQueue {
             match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if count > 1 && error.raw_os_error() == Some(libc::EINVAL) => {
-                    self.joining_of(batch.get(at)).on_refused();
+                    self.joining().on_refused();
                     self.send_singly(batch, these, tally)?;
                 }
                 result => {
                     if count > 1 && result.is_ok() {
-                        *self.joining_of(batch.get(at)) = Joining::Works;
+                        *self.joining() = Joining::Works;
                     }
                     let bytes = batch.lengths().skip(at).take(count).sum();
                     count_write(result, count, bytes, tally)?;
@@ -225,7 +239,7 @@ impl PacketQueue for TunQueue {
     }
 
     fn another(&self) -> Box<dyn PacketQueue> {
-        Box::new(Self::on(Arc::clone(&self.file), self.offload, self.mtu))
+        Box::new(Self::on(Arc::clone(&self.file), self.offload, self.usual))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

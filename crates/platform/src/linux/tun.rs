@@ -19,7 +19,7 @@ use crate::privileged::{Errno, Footprint, MachineError, Offload, Tun, TunSpec};
 /// The pattern of interfaces whose name nobody chose.
 const FREE: &str = "hypertap%d";
 /// The pattern of interfaces that are about to get their name.
-const UNNAMED: &str = "hypertap-new%d";
+pub(super) const UNNAMED: &str = "hypertap-new%d";
 
 /// Makes an interface, which is down and has no address, rule or route. It goes when its descriptors do.
 pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, MachineError> {
@@ -33,20 +33,30 @@ pub(crate) fn create(netlink: &mut Netlink, spec: &TunSpec) -> Result<Tun, Machi
     let named = first.name().and_then(|name| Ok((name, first.if_index()?)));
     let (mut name, index) = named.map_err(|error| MachineError::of("find the TUN interface", error))?;
     if let Some(wanted) = &spec.name {
-        links::rename(netlink, index, wanted).map_err(|error| {
-            // It goes by itself, but later where another thread's child has a copy of the descriptor for now.
-            let _ = links::delete_tun(netlink, index, Some(&name));
-            match error.raw_os_error() {
-                Some(libc::EEXIST) => MachineError::NameTaken(wanted.clone()),
-                // A later kernel's rule.
-                Some(libc::EINVAL) => MachineError::BadName(wanted.clone()),
-                _ => MachineError::of(format!("name the TUN interface {wanted}"), error),
-            }
-        })?;
+        name_exactly(netlink, index, &name, wanted)?;
         name.clone_from(wanted);
     }
     let queues = devices.into_iter().map(into_owned).collect();
     Ok(Tun { name, index, queues, offload, footprint: Footprint::default() })
+}
+
+/// Gives an interface that was made as `name` the one that was wanted, or removes it.
+pub(super) fn name_exactly(
+    netlink: &mut Netlink,
+    index: u32,
+    name: &str,
+    wanted: &str,
+) -> Result<(), MachineError> {
+    links::rename(netlink, index, wanted).map_err(|error| {
+        // It goes by itself, but later where another thread's child has a copy of the descriptor for now.
+        let _ = links::delete_tun(netlink, index, Some(name));
+        match error.raw_os_error() {
+            Some(libc::EEXIST) => MachineError::NameTaken(wanted.to_owned()),
+            // A later kernel's rule.
+            Some(libc::EINVAL) => MachineError::BadName(wanted.to_owned()),
+            _ => MachineError::of(format!("name the interface {wanted}"), error),
+        }
+    })
 }
 
 /// The error of a kernel that would not make an interface. What was asked for beyond the plain one is
@@ -81,14 +91,17 @@ fn build(spec: &TunSpec) -> io::Result<Vec<SyncDevice>> {
         devices.push(first.try_clone()?);
     }
     devices.insert(0, first);
-    for device in &devices {
-        let flags = OFlag::from_bits_retain(fcntl(device.as_fd(), FcntlArg::F_GETFL)?);
-        fcntl(device.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    }
+    devices.iter().try_for_each(set_nonblocking)?;
     Ok(devices)
 }
 
-fn offload_of(device: &SyncDevice) -> Offload {
+pub(super) fn set_nonblocking(device: &SyncDevice) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(device.as_fd(), FcntlArg::F_GETFL)?);
+    fcntl(device.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+pub(super) fn offload_of(device: &SyncDevice) -> Offload {
     match (device.tcp_gso(), device.udp_gso()) {
         (true, true) => Offload::TcpUdp,
         (true, false) => Offload::Tcp,
@@ -96,7 +109,7 @@ fn offload_of(device: &SyncDevice) -> Offload {
     }
 }
 
-fn into_owned(device: SyncDevice) -> OwnedFd {
+pub(super) fn into_owned(device: SyncDevice) -> OwnedFd {
     // SAFETY: `into_raw_fd` gives the descriptor up, so this is its only owner.
     unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) }
 }

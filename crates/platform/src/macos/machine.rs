@@ -11,9 +11,10 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use super::routes::Routes;
+use super::tap;
 use super::tun::Device;
 use crate::privileged::{
-    Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, Tun, TunSpec,
+    Errno, Footprint, Gone, MachineError, Offload, Privileged, RouteChange, Tap, TapSpec, Tun, TunSpec,
 };
 
 /// The jobs of [`Privileged`], done in this process. Needs no right itself. Nothing is written under
@@ -99,6 +100,10 @@ impl Privileged for Machine {
         let addresses = device.restore_addresses(spec);
         let routes = routes.restore();
         Ok(addresses? + routes? > 0)
+    }
+
+    async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
+        tap::create(spec)
     }
 
     async fn load_driver(&mut self) -> Result<(), MachineError> {

@@ -1,7 +1,8 @@
 //! A queue of a utun. Never run.
 //!
 //! Before each packet stand four bytes, its address family in network byte order (`net/if_utun.h`), in
-//! both directions. They are taken off and put on here: everybody else sees bare packets.
+//! both directions. They are taken off and put on here: everybody else sees bare packets. A TAP's
+//! descriptor is a socket ([`super::tap`]), and has bare frames already.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -20,12 +21,17 @@ const FAMILY: usize = 4;
 const IPV4: [u8; FAMILY] = libc::AF_INET.to_be_bytes();
 const IPV6: [u8; FAMILY] = libc::AF_INET6.to_be_bytes();
 
-/// A queue of a utun. There is one an interface; [`PacketQueue::another`] shares its descriptor.
-#[derive(Debug)]
-pub struct TunQueue(Arc<File>);
+/// A queue of a utun.
+pub type TunQueue = DeviceQueue<false>;
+/// A queue of a TAP.
+pub type TapQueue = DeviceQueue<true>;
 
-impl TunQueue {
-    /// A queue on a non-blocking descriptor of a utun. There is no offload, whatever was granted, and
+/// A queue of an interface. There is one an interface; [`PacketQueue::another`] shares its descriptor.
+#[derive(Debug)]
+pub struct DeviceQueue<const FRAMES: bool>(Arc<File>);
+
+impl<const FRAMES: bool> DeviceQueue<FRAMES> {
+    /// A queue on a non-blocking descriptor of an interface. There is no offload, whatever was granted, and
     /// the kernel's packets are no longer than the MTU.
     pub fn new(descriptor: OwnedFd, _offload: Offload, _mtu: u32) -> Self {
         Self(Arc::new(File::from(descriptor)))
@@ -33,6 +39,9 @@ impl TunQueue {
 
     /// Reads one packet. Returns its length.
     fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        if FRAMES {
+            return (&*self.0).read(room);
+        }
         let mut family = [0; FAMILY];
         let read = (&*self.0).read_vectored(&mut [IoSliceMut::new(&mut family), IoSliceMut::new(room)])?;
         if read == 0 {
@@ -42,7 +51,14 @@ impl TunQueue {
     }
 
     fn write(&self, packet: &[u8]) -> io::Result<usize> {
-        let family = if packet.first().is_some_and(|first| first >> 4 == 6) { &IPV6 } else { &IPV4 };
+        let family: &[u8] = match packet.first() {
+            _ if FRAMES => &[],
+            Some(first) if first >> 4 == 6 => &IPV6,
+            _ => &IPV4,
+        };
+        if FRAMES && packet.len() < hypertap_wire::ethernet::HEADER {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         loop {
             match (&*self.0).write_vectored(&[IoSlice::new(family), IoSlice::new(packet)]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -52,7 +68,7 @@ impl TunQueue {
     }
 }
 
-impl PacketQueue for TunQueue {
+impl<const FRAMES: bool> PacketQueue for DeviceQueue<FRAMES> {
     fn recv(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<bool> {
         while has_room(batch) {
             match self.read(batch.room()) {
@@ -82,7 +98,9 @@ impl PacketQueue for TunQueue {
     }
 }
 
-/// Whether the device is gone for good: its control socket is no longer connected to the utun.
+/// Whether the device is gone for good: its control socket is no longer connected to the utun, or nobody
+/// carries frames to the feth any more.
 pub(crate) fn is_gone(errno: Errno) -> bool {
-    matches!(errno, Errno::EBADF | Errno::ENODEV | Errno::ENXIO | Errno::ENOTCONN | Errno::EPIPE)
+    use Errno::{EBADF, ECONNRESET, EDESTADDRREQ, ENODEV, ENOTCONN, ENXIO, EPIPE};
+    matches!(errno, EBADF | ENODEV | ENXIO | ENOTCONN | EPIPE | ECONNRESET | EDESTADDRREQ)
 }

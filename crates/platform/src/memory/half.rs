@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use async_trait::async_trait;
 
 use super::{Job, Memory};
-use crate::privileged::{Errno, Gone, MachineError, Privileged, RouteChange, Tun, TunSpec};
+use crate::privileged::{Errno, Gone, MachineError, Privileged, RouteChange, Tap, TapSpec, Tun, TunSpec};
 
 /// A half on a remembered machine.
 pub(super) struct Half {
@@ -57,6 +57,10 @@ impl Privileged for Half {
         let mut state = self.machine.begin(Job::Reassert)?;
         let tunnel = state.seen.tunnel.as_mut().ok_or(MachineError::NoTun)?;
         Ok(std::mem::take(&mut tunnel.damaged))
+    }
+
+    async fn open_tap(&mut self, spec: &TapSpec) -> Result<Tap, MachineError> {
+        self.machine.begin(Job::OpenTap)?.open_tap(spec)
     }
 
     async fn load_driver(&mut self) -> Result<(), MachineError> {

@@ -13,4 +13,6 @@ mod reassert;
 mod recovery;
 mod routes;
 mod setup;
+mod tap;
+mod tap_traffic;
 mod tunnel;

@@ -58,7 +58,7 @@ fn each_thing_that_was_removed_is_put_back_and_goes_with_the_tunnel() {
             removal.iter().for_each(|command| _ = run(command));
             assert_ne!(dump(), before, "{removal:?}");
             assert!(half.reassert().await.unwrap(), "{removal:?}");
-            assert_eq!(dump(), before, "{removal:?}");
+            assert_dump(&before, &format!("{removal:?}"));
             assert!(!half.reassert().await.unwrap(), "{removal:?}");
         }
         half.close_tun().await.unwrap();

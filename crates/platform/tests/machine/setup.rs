@@ -62,6 +62,19 @@ pub(crate) fn dump() -> Vec<String> {
     .to_vec()
 }
 
+/// The machine must be as it was `before`, or get so: the kernel adds an IPv6 address's own routes a moment
+/// after the address.
+#[track_caller]
+pub(crate) fn assert_dump(before: &[String], what: &str) {
+    let end = Instant::now() + Duration::from_secs(10);
+    let mut now = dump();
+    while now != before && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
+        now = dump();
+    }
+    assert_eq!(now, before, "{what}");
+}
+
 pub(crate) fn spec() -> TunSpec {
     TunSpec {
         name: None,

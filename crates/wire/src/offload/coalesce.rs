@@ -4,10 +4,12 @@
 //! headers but for what counts up, no IP options or extension headers, no fragments, nothing that
 //! is urgent or opens or resets a connection, the next sequence number, the same payload size
 //! (the last may be shorter), and after a packet with PSH or FIN nothing more. Checksums of all
-//! are verified, for the kernel is told to trust the segment; the packets' payload is not moved.
+//! are verified, for the kernel is told to trust the segment; the packets' payload is not moved. Frames
+//! are joined when their Ethernet headers are the same, byte by byte; one with padding stays alone.
 
 use std::ops::Range;
 
+use super::layer::{Layer, MAX_LINK};
 use super::{
     ACK, ECE, FIN, NEEDS_CSUM, PSH, TCP, TCP_CHECKSUM, TCP_FLAGS, TCP_HEADER, UDP, UDP_CHECKSUM, UDP_HEADER,
     VirtioHeader,
@@ -19,8 +21,8 @@ use crate::packet::{IPV4_HEADER, IPV6_HEADER};
 /// The most packets in one segment, which bounds the pieces of one write and the datagrams that
 /// the kernel takes at once (`UDP_MAX_SEGMENTS` was 64 before Linux 6.9).
 const MAX_RUN: usize = 64;
-/// The longest network and transport header: IPv6 without extensions, TCP with all options.
-const MAX_HEADERS: usize = IPV6_HEADER + 60;
+/// The longest headers: Ethernet with two tags, IPv6 without extensions, TCP with all options.
+const MAX_HEADERS: usize = MAX_LINK + IPV6_HEADER + 60;
 const MORE_FRAGMENTS_OR_OFFSET: u16 = 0x3fff;
 const DONT_FRAGMENT: u16 = 0x4000;
 
@@ -49,6 +51,11 @@ impl Head {
         self.headers
     }
 
+    /// Whether what is written is a segment of UDP datagrams.
+    pub fn is_udp(&self) -> bool {
+        self.bytes[1] == super::GsoType::Udp as u8
+    }
+
     fn set_single(&mut self) {
         self.bytes[..VirtioHeader::LEN].fill(0);
         self.headers = 0;
@@ -57,28 +64,30 @@ impl Head {
 
 /// Finds how many packets of `batch`, from the first of `packets` on, may be injected in one
 /// write, at least one, and makes the header of that write. UDP is only joined where `udp` says
-/// that the kernel takes such segments. The packets must have passed [`crate::packet::validate`].
-pub fn coalesce(batch: &Batch, packets: Range<usize>, udp: bool, head: &mut Head) -> usize {
+/// that the kernel takes such segments. Packets of [`Layer::Network`] must have passed
+/// [`crate::packet::validate`]; frames may be anything, and what is not a whole packet of IP stays alone.
+pub fn coalesce(layer: Layer, batch: &Batch, packets: Range<usize>, udp: bool, head: &mut Head) -> usize {
     head.set_single();
-    let Some((first, packet)) =
-        batch.get(packets.start).and_then(|packet| Some((Segment::of(packet, udp)?, packet)))
-    else {
-        return 1;
+    let open = |index| {
+        let (link, packet) = layer.open(batch.get(index)?)?;
+        Some((link, packet, Segment::of(packet, udp)?))
     };
+    let Some((link, packet, first)) = open(packets.start) else { return 1 };
     let (mut count, mut total, mut previous, mut last) = (1, packet.len(), first, packet);
     while count < MAX_RUN && packets.start + count < packets.end && !previous.ends_run(&first) {
-        let Some(next) = batch.get(packets.start + count) else { break };
-        let Some(segment) = Segment::of(next, udp) else { break };
+        let Some((next_link, next, segment)) = open(packets.start + count) else { break };
         let grown = total + segment.payload_len(next);
-        if grown > usize::from(u16::MAX) || !segment.follows(next, &previous, last, &first, count) {
+        let same_link = layer == Layer::Network || next_link == link;
+        let follows = same_link && segment.follows(next, &previous, last, &first, count);
+        if grown > usize::from(u16::MAX) || !follows {
             break;
         }
-        if count == 1 && !first.is_whole(packet) || !segment.is_whole(next) {
+        if count == 1 && !first.is_whole(packet, layer) || !segment.is_whole(next, layer) {
             break;
         }
         (count, total, previous, last) = (count + 1, grown, segment, next);
     }
-    if count > 1 && first.write_head(packet, last, total, head).is_none() {
+    if count > 1 && first.write_head(link, packet, last, total, head).is_none() {
         head.set_single();
         return 1;
     }
@@ -216,8 +225,11 @@ impl Segment {
         }
     }
 
-    /// Whether the transport checksum is right.
-    fn is_whole(&self, packet: &[u8]) -> bool {
+    /// Whether the checksums are right; that of IPv4's header only where nobody looked at it before.
+    fn is_whole(&self, packet: &[u8], layer: Layer) -> bool {
+        if layer == Layer::Link && self.is_v4 && !Sum::ZERO.add(&packet[..IPV4_HEADER]).is_whole() {
+            return false;
+        }
         let transport = &packet[self.transport..];
         u16::try_from(transport.len()).is_ok_and(|len| self.pseudo(packet, len).add(transport).is_whole())
     }
@@ -229,9 +241,17 @@ impl Segment {
         Sum::ZERO.add(addresses).add_u16(u16::from(protocol)).add_u16(len)
     }
 
-    /// Makes the headers of a segment of `total` bytes that begins with `packet`, which this
+    /// Makes the headers of a segment of `total` bytes behind `link` that begins with `packet`, which this
     /// describes, and ends with `last`.
-    fn write_head(&self, packet: &[u8], last: &[u8], total: usize, head: &mut Head) -> Option<()> {
+    fn write_head(
+        &self,
+        link: &[u8],
+        packet: &[u8],
+        last: &[u8],
+        total: usize,
+        head: &mut Head,
+    ) -> Option<()> {
+        let shared = link.len() + self.payload;
         let whole = u16::try_from(total).ok()?;
         let transport_len = u16::try_from(total.checked_sub(self.transport)?).ok()?;
         let (gso_type, checksum) = match (self.is_tcp, self.is_v4) {
@@ -242,14 +262,15 @@ impl Segment {
         let virtio = VirtioHeader {
             flags: NEEDS_CSUM,
             gso_type: gso_type as u8,
-            hdr_len: u16::try_from(self.payload).ok()?,
+            hdr_len: u16::try_from(shared).ok()?,
             gso_size: u16::try_from(self.len - self.payload).ok()?,
-            csum_start: u16::try_from(self.transport).ok()?,
+            csum_start: u16::try_from(link.len() + self.transport).ok()?,
             csum_offset: u16::try_from(checksum).ok()?,
         };
         let pseudo = self.pseudo(packet, transport_len).folded();
         let (first, rest) = head.bytes.split_at_mut_checked(VirtioHeader::LEN)?;
-        let headers = rest.get_mut(..self.payload)?;
+        let (ethernet, headers) = rest.get_mut(..shared)?.split_at_mut_checked(link.len())?;
+        ethernet.copy_from_slice(link);
         headers.copy_from_slice(packet.get(..self.payload)?);
         let (network, transport) = headers.split_at_mut_checked(self.transport)?;
         if self.is_v4 {
@@ -267,7 +288,7 @@ impl Segment {
         }
         transport.get_mut(checksum..checksum + 2)?.copy_from_slice(&pseudo);
         first.copy_from_slice(&virtio.emit());
-        head.headers = self.payload;
+        head.headers = shared;
         Some(())
     }
 }

@@ -1,7 +1,8 @@
 //! A segment from the kernel, cut into packets.
 
 use super::{
-    CWR, FIN, GsoType, PSH, TCP_CHECKSUM, TCP_FLAGS, TCP_HEADER, UDP_CHECKSUM, UDP_HEADER, VirtioHeader,
+    CWR, FIN, GsoType, Layer, PSH, TCP_CHECKSUM, TCP_FLAGS, TCP_HEADER, UDP_CHECKSUM, UDP_HEADER,
+    VirtioHeader,
 };
 use crate::batch::Batch;
 use crate::checksum::Sum;
@@ -14,7 +15,12 @@ use crate::packet::{DropCause, IPV4_HEADER, IPV6_HEADER};
 /// # Errors
 /// [`DropCause::BadOffload`] when the header does not describe the segment, or the batch has no
 /// room for all of it.
-pub fn split(header: &VirtioHeader, segment: &[u8], batch: &mut Batch) -> Result<usize, DropCause> {
+pub fn split(
+    layer: Layer,
+    header: &VirtioHeader,
+    segment: &[u8],
+    batch: &mut Batch,
+) -> Result<usize, DropCause> {
     match header.gso() {
         Some(GsoType::None) => {
             let room = batch.room().get_mut(..segment.len()).ok_or(DropCause::BadOffload)?;
@@ -22,7 +28,7 @@ pub fn split(header: &VirtioHeader, segment: &[u8], batch: &mut Batch) -> Result
             finish(header, room)?;
             if batch.commit(segment.len()) { Ok(1) } else { Err(DropCause::BadOffload) }
         }
-        Some(gso) => Layout::of(header, gso, segment)
+        Some(gso) => Layout::of(layer, header, gso, segment)
             .and_then(|layout| layout.cut(segment, batch))
             .ok_or(DropCause::BadOffload),
         None => Err(DropCause::BadOffload),
@@ -49,6 +55,8 @@ pub fn finish(header: &VirtioHeader, packet: &mut [u8]) -> Result<(), DropCause>
 
 /// Where things are in a segment.
 struct Layout {
+    /// Where the network header begins, in bytes; all below count from there.
+    network: usize,
     is_v4: bool,
     is_tcp: bool,
     /// Where the transport header begins, in bytes.
@@ -62,10 +70,11 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(header: &VirtioHeader, gso: GsoType, segment: &[u8]) -> Option<Self> {
+    fn of(layer: Layer, header: &VirtioHeader, gso: GsoType, segment: &[u8]) -> Option<Self> {
+        let (link, segment) = layer.open(segment)?;
         let is_v4 = segment.first()? >> 4 == 4;
         let is_tcp = gso != GsoType::Udp;
-        let transport = usize::from(header.csum_start);
+        let transport = usize::from(header.csum_start).checked_sub(link.len())?;
         let network = if is_v4 { usize::from(segment[0] & 0x0f) * 4 } else { IPV6_HEADER };
         let version_fits = match gso {
             GsoType::TcpV4 => is_v4,
@@ -91,11 +100,11 @@ impl Layout {
         let whole = u16::try_from(segment.len() - transport).ok()?;
         let at = transport + checksum;
         let pseudo = Sum::ZERO.add(segment.get(at..at + 2)?).remove_u16(whole);
-        Some(Self { is_v4, is_tcp, transport, payload, size, pseudo })
+        Some(Self { network: link.len(), is_v4, is_tcp, transport, payload, size, pseudo })
     }
 
     fn cut(&self, segment: &[u8], batch: &mut Batch) -> Option<usize> {
-        let (headers, payload) = segment.split_at_checked(self.payload)?;
+        let (headers, payload) = segment.split_at_checked(self.network + self.payload)?;
         let count = payload.len().div_ceil(self.size);
         let bytes = payload.len() + count * (headers.len() + batch.prefix());
         if count > batch.packets_left() || bytes > batch.left() {
@@ -106,7 +115,7 @@ impl Layout {
             let (head, body) = packet.split_at_mut(headers.len());
             head.copy_from_slice(headers);
             body.copy_from_slice(piece);
-            self.rewrite(packet, index, index + 1 == count)?;
+            self.rewrite(packet.get_mut(self.network..)?, index, index + 1 == count)?;
         }
         Some(count)
     }

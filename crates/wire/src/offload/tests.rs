@@ -106,11 +106,15 @@ fn batch_of(packets: &[Vec<u8>]) -> Batch {
     batch
 }
 
-/// What each write would carry: the virtio-net header and the segment.
+/// What each write would carry: the virtio-net header, the segment, and how many packets that is.
 fn writes(packets: &[Vec<u8>]) -> Vec<(VirtioHeader, Vec<u8>, usize)> {
+    writes_on(Layer::Network, packets)
+}
+
+fn writes_on(layer: Layer, packets: &[Vec<u8>]) -> Vec<(VirtioHeader, Vec<u8>, usize)> {
     let (batch, mut head, mut at, mut out) = (batch_of(packets), Head::default(), 0, Vec::new());
     while at < batch.len() {
-        let count = coalesce(&batch, at..batch.len(), true, &mut head);
+        let count = coalesce(layer, &batch, at..batch.len(), true, &mut head);
         let (header, shared) = head.bytes().split_first_chunk().unwrap();
         let mut segment = shared.to_vec();
         for packet in batch.iter().skip(at).take(count) {
@@ -123,9 +127,13 @@ fn writes(packets: &[Vec<u8>]) -> Vec<(VirtioHeader, Vec<u8>, usize)> {
 }
 
 fn split_all(writes: &[(VirtioHeader, Vec<u8>, usize)]) -> Vec<Vec<u8>> {
+    split_all_on(Layer::Network, writes)
+}
+
+fn split_all_on(layer: Layer, writes: &[(VirtioHeader, Vec<u8>, usize)]) -> Vec<Vec<u8>> {
     let mut batch = Batch::new(1 << 21, 8192);
     for (header, segment, count) in writes {
-        assert_eq!(split(header, segment, &mut batch), Ok(*count));
+        assert_eq!(split(layer, header, segment, &mut batch), Ok(*count));
     }
     batch.iter().map(<[u8]>::to_vec).collect()
 }
@@ -275,7 +283,7 @@ fn identifications_count_up_or_stay_zero_where_they_mean_nothing() {
 #[test]
 fn udp_is_joined_only_where_the_kernel_takes_it_and_only_with_a_checksum() {
     let packets = built(&flow(true, false, 3, 100, 100));
-    assert_eq!(coalesce(&batch_of(&packets), 0..3, false, &mut Head::default()), 1);
+    assert_eq!(coalesce(Layer::Network, &batch_of(&packets), 0..3, false, &mut Head::default()), 1);
     let mut without = packets.clone();
     for packet in &mut without {
         packet[26..28].fill(0);
@@ -318,7 +326,7 @@ fn only_the_last_packet_has_fin_and_push_and_only_the_first_cwr() {
     let spec = Spec { flags: ACK | FIN | PSH | CWR | ECE, ..Spec::tcp(true, 5, &[3; 3000]) };
     let (header, segment) = segment(&spec, GsoType::TcpV4, 1400);
     let mut batch = Batch::new(1 << 16, 64);
-    assert_eq!(split(&header, &segment, &mut batch), Ok(3));
+    assert_eq!(split(Layer::Network, &header, &segment, &mut batch), Ok(3));
     let flags: Vec<u8> = batch.iter().map(|packet| packet[33]).collect();
     assert_eq!(flags, [ACK | CWR | ECE, ACK | ECE, ACK | ECE | FIN | PSH]);
     assert!(batch.iter().all(is_right));
@@ -329,7 +337,7 @@ fn a_checksum_left_open_is_made() {
     let spec = Spec::tcp(false, 5, &[3; 999]);
     let (header, segment) = segment(&spec, GsoType::None, 0);
     let mut batch = Batch::new(1 << 16, 64);
-    assert_eq!(split(&header, &segment, &mut batch), Ok(1));
+    assert_eq!(split(Layer::Network, &header, &segment, &mut batch), Ok(1));
     assert_eq!(batch.get(0), Some(&*spec.build()));
 }
 
@@ -337,7 +345,7 @@ fn a_checksum_left_open_is_made() {
 fn a_segment_is_split_whole_or_not_at_all() {
     let (header, segment) = segment(&Spec::tcp(true, 5, &[3; 3000]), GsoType::TcpV4, 1000);
     for mut batch in [Batch::new(3000, 64), Batch::new(1 << 16, 2)] {
-        assert_eq!(split(&header, &segment, &mut batch), Err(DropCause::BadOffload));
+        assert_eq!(split(Layer::Network, &header, &segment, &mut batch), Err(DropCause::BadOffload));
         assert!(batch.is_empty() && batch.used() == 0);
     }
 }
@@ -358,7 +366,11 @@ fn a_header_that_does_not_describe_its_segment_is_refused() {
     ];
     for header in wrong {
         let mut batch = Batch::new(1 << 16, 64);
-        assert_eq!(split(&header, &segment, &mut batch), Err(DropCause::BadOffload), "{header:?}");
+        assert_eq!(
+            split(Layer::Network, &header, &segment, &mut batch),
+            Err(DropCause::BadOffload),
+            "{header:?}"
+        );
         assert!(batch.is_empty());
     }
 }
@@ -428,7 +440,7 @@ proptest! {
         let gso = match (is_tcp, is_v4) { (true, true) => GsoType::TcpV4, (true, false) => GsoType::TcpV6, _ => GsoType::Udp };
         let (header, segment) = segment(&spec, gso, size);
         let mut batch = Batch::new(1 << 19, 4096);
-        prop_assert_eq!(split(&header, &segment, &mut batch), Ok(len.div_ceil(usize::from(size))));
+        prop_assert_eq!(split(Layer::Network, &header, &segment, &mut batch), Ok(len.div_ceil(usize::from(size))));
         prop_assert!(batch.iter().all(is_right));
         let start = spec.transport() + if is_tcp { 32 } else { 8 };
         let joined: Vec<u8> = batch.iter().flat_map(|packet| &packet[start..]).copied().collect();
@@ -438,7 +450,7 @@ proptest! {
     #[test]
     fn any_header_on_any_bytes_splits_or_is_refused(header in any_header(), bytes in any_packet(), cut in 0..120_usize) {
         let mut batch = Batch::new(1 << 16, 512);
-        let _ = split(&header, &bytes[..bytes.len().min(cut)], &mut batch);
+        let _ = split(Layer::Network, &header, &bytes[..bytes.len().min(cut)], &mut batch);
     }
 
     #[test]
@@ -450,7 +462,7 @@ proptest! {
         }).collect();
         let (batch, mut head, mut at) = (batch_of(&packets), Head::default(), 0);
         while at < batch.len() {
-            let count = coalesce(&batch, at..batch.len(), true, &mut head);
+            let count = coalesce(Layer::Network, &batch, at..batch.len(), true, &mut head);
             prop_assert!(count >= 1 && at + count <= batch.len());
             at += count;
         }
@@ -461,3 +473,5 @@ proptest! {
         prop_assert_eq!(VirtioHeader::parse(&header.emit()), header);
     }
 }
+
+mod frames;

@@ -1,0 +1,22 @@
+//! What the fabric's thread is told.
+
+use std::os::fd::OwnedFd;
+
+use hypertap_engine::modem::ModemSettings;
+use hypertap_platform::guest_socket::GuestSocket;
+use hypertap_platform::queue::PacketQueue;
+use hypertap_wire::ethernet::MacAddress;
+use hypertap_wire::frames::Framing;
+use tokio::sync::oneshot;
+
+use super::{ClientId, ListenId, Place, Report};
+
+/// As the methods of [`super::Fabric`].
+pub(super) enum Command {
+    AttachHost(Box<dyn PacketQueue>, MacAddress),
+    AttachStream { client: ClientId, place: Place, stream: OwnedFd, framing: Option<Framing> },
+    AttachModem { client: ClientId, place: Place, stream: OwnedFd, settings: Box<ModemSettings> },
+    AttachGuests { listen: ListenId, socket: GuestSocket },
+    Detach(ClientId),
+    Report(oneshot::Sender<Report>),
+}

@@ -1,0 +1,180 @@
+//! Servers that stay, and how many they serve.
+
+use std::fs;
+
+use hypertap_tests::frame::{arp_request, is_pong, ping};
+use hypertap_tests::machine::{ip, ip_json, is_link, scratch};
+use hypertap_tests::program::Program;
+use hypertap_tests::tap::{FrameClient, GUEST, HOST, OTHER_GUEST, Wire, start};
+use hypertap_tests::{Dump, eventually, in_namespaces};
+use nix::sys::signal::Signal;
+
+fn index() -> u64 {
+    ip_json("link show tap0")[0]["ifindex"].as_u64().expect("it is there")
+}
+
+#[test]
+fn a_client_that_comes_back_at_once_is_served_each_time_and_the_interface_stays() {
+    in_namespaces(|| {
+        let before = Dump::now();
+        let path = scratch("tap");
+        let words =
+            [format!("--listen={}", path.display()), "--keep".to_owned(), "--framing=le16".to_owned()];
+        let mut server = start(&words);
+        before.assert_same();
+        let mut first = None;
+        for _ in 0..50 {
+            FrameClient::unix(&path, Wire::Le16).ping(GUEST, HOST);
+            let index = index();
+            assert_eq!(*first.get_or_insert(index), index);
+            // What the user puts there stays too.
+            ip("route replace 10.77.0.0/16 dev tap0");
+        }
+        assert!(!server.log().contains("max-clients"), "{}", server.log());
+        assert!(is_link("tap0"), "it stays between clients");
+        server.signal(Signal::SIGTERM);
+        server.assert_ends_well();
+        before.assert_same();
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn over_tcp_too_a_client_comes_back_at_once() {
+    in_namespaces(|| {
+        let _server = start(&["--listen=5600", "--keep", "--framing=qemu"]);
+        for _ in 0..50 {
+            FrameClient::tcp(5600, Wire::Qemu).ping(GUEST, HOST);
+        }
+    });
+}
+
+#[test]
+fn one_above_the_number_is_turned_away_and_those_that_are_there_are_not_disturbed() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let words = [format!("--listen={}", path.display()), "--framing=le16".to_owned()];
+        let mut server = start(&words);
+        let first = FrameClient::unix(&path, Wire::Le16);
+        first.ping(GUEST, HOST);
+        for _ in 0..20 {
+            FrameClient::unix(&path, Wire::Le16).expect_closed();
+        }
+        first.ping(GUEST, HOST);
+        let log = server.log();
+        assert_eq!(log.matches("--max-clients").count(), 1, "told sparingly: {log}");
+        drop(first);
+        server.assert_ends_well();
+    });
+}
+
+#[test]
+fn without_keep_the_last_of_several_ends_it() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let words = [
+            format!("--listen={}", path.display()),
+            "--framing=le16".to_owned(),
+            "--max-clients=3".to_owned(),
+        ];
+        let mut server = start(&words);
+        let one = FrameClient::unix(&path, Wire::Le16);
+        let two = FrameClient::unix(&path, Wire::Le16);
+        two.ping(OTHER_GUEST, HOST);
+        drop(one);
+        two.ping(OTHER_GUEST, HOST);
+        server.assert_runs();
+        drop(two);
+        server.assert_ends_well();
+        assert!(!is_link("tap0"));
+    });
+}
+
+#[test]
+fn a_client_that_ends_its_sending_has_gone() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        client.shut_down();
+        client.expect_closed();
+        server.assert_ends_well();
+    });
+}
+
+#[test]
+fn a_signal_ends_it_while_it_waits_and_while_it_serves() {
+    in_namespaces(|| {
+        let before = Dump::now();
+        let path = scratch("tap");
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            for serves in [false, true] {
+                let mut server =
+                    start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+                let client = serves.then(|| {
+                    let client = FrameClient::unix(&path, Wire::Le16);
+                    client.ping(GUEST, HOST);
+                    client
+                });
+                server.signal(signal);
+                server.assert_ends_well();
+                assert!(!path.exists(), "{signal}");
+                before.assert_same();
+                if let Some(client) = client {
+                    client.expect_closed();
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_report_says_what_went_through_each_port() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        server.signal(Signal::SIGUSR1);
+        eventually("it reports", || server.log().contains("report ports=2"));
+        let log = server.log();
+        for word in ["framesIn", "bytesOut", "dropped", "addresses=2"] {
+            assert!(log.contains(word), "{word} is not in {log}");
+        }
+        client.ping(GUEST, HOST);
+    });
+}
+
+#[test]
+fn two_servers_give_an_interface_each_with_addresses_of_its_own() {
+    in_namespaces(|| {
+        let (one, two) = (scratch("one"), scratch("two"));
+        let words = |path: &std::path::Path, net: &str| {
+            [
+                format!("--listen={}", path.display()),
+                "--framing=le16".to_owned(),
+                format!("--ip-address={net}"),
+            ]
+        };
+        let _first = start(&words(&one, "172.30.0.1"));
+        let _second = start(&words(&two, "172.31.0.1"));
+        let (first, second) = (FrameClient::unix(&one, Wire::Le16), FrameClient::unix(&two, Wire::Le16));
+        let theirs = [172, 31, 0, 1].into();
+        let macs = (
+            first.resolve(GUEST, HOST),
+            second.resolve(([2, 0, 0, 0, 0, 9], [172, 31, 0, 9].into()), theirs),
+        );
+        assert_ne!(macs.0, macs.1);
+        assert!(is_link("tap0") && is_link("tap1"));
+        first.ping(GUEST, HOST);
+        // They are two networks: nothing of the one is seen in the other.
+        first.send(&arp_request(GUEST, [172, 31, 0, 9].into()));
+        second.send(&ping(([2, 0, 0, 0, 0, 9], [172, 31, 0, 9].into()), (macs.1, theirs), 3, b""));
+        second.expect_frame("its own pong", |frame| {
+            assert_ne!(hypertap_tests::frame::source(frame), GUEST.0);
+            is_pong(frame, 3)
+        });
+        assert!(fs::exists(&one).is_ok_and(|there| there));
+    });
+}

@@ -1,0 +1,131 @@
+//! The interface removed by somebody else, and the server killed.
+
+use std::thread;
+
+use hypertap_tests::frame::{is_pong, ping};
+use hypertap_tests::machine::{ip, ip_json, is_link, ping as ping_from_here, scratch};
+use hypertap_tests::program::Program;
+use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, start};
+use hypertap_tests::{Dump, eventually, in_namespaces};
+
+#[test]
+fn an_interface_that_somebody_removes_is_made_again_and_clients_stay() {
+    in_namespaces(|| {
+        for options in
+            [&["--framing=le16"][..], &["--framing=le16", "--keep"], &["--framing=le16", "--user=nobody"]]
+        {
+            let path = scratch("tap");
+            let listen = format!("--listen={}", path.display());
+            let mut server = start(&[&[listen.as_str()], options].concat());
+            let client = FrameClient::unix(&path, Wire::Le16);
+            client.ping(GUEST, HOST);
+            for _ in 0..2 {
+                let index = ip_json("link show tap0")[0]["ifindex"].clone();
+                ip("link del tap0");
+                eventually("it is there again", || {
+                    is_link("tap0") && ip_json("link show tap0")[0]["ifindex"] != index
+                });
+                eventually("it is up", || !ip_json("addr show dev tap0 up")[0].is_null());
+                client.ping(GUEST, HOST);
+            }
+            let log = server.log();
+            assert!(log.contains("somebody removed the interface"), "{log}");
+            drop(client);
+            if options.contains(&"--keep") {
+                server.assert_runs();
+                continue;
+            }
+            server.assert_ends_well();
+            assert!(!is_link("tap0"));
+        }
+    });
+}
+
+#[test]
+fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        // Another interface has the name before the server can have it again.
+        ip("link set tap0 down");
+        ip("link set tap0 name other0");
+        ip("link add tap0 type veth peer name far0");
+        ip("link del other0");
+        eventually("it is tried", || server.log().contains("trying it later"));
+        server.assert_runs();
+        let theirs = &ip_json("-d link show tap0")[0]["linkinfo"]["info_kind"];
+        assert_eq!(theirs, "veth", "somebody else's interface is left alone");
+        ip("link del tap0");
+        eventually("it is there again", || server.log().contains("the interface is there again"));
+        client.ping(GUEST, HOST);
+        drop(client);
+        server.assert_ends_well();
+    });
+}
+
+#[test]
+fn an_interface_that_is_down_for_a_while_costs_nothing_but_frames() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        let mac = client.resolve(GUEST, HOST);
+        ip("link set tap0 down");
+        for number in 0..100 {
+            client.send(&ping(GUEST, (mac, HOST), number, b""));
+        }
+        ip("link set tap0 up");
+        client.ping(GUEST, HOST);
+        drop(client);
+        server.assert_ends_well();
+    });
+}
+
+#[test]
+fn a_sigkill_leaves_no_interface_and_the_next_start_replaces_the_file() {
+    in_namespaces(|| {
+        let before = Dump::now();
+        let path = scratch("tap");
+        for user in [&[][..], &["--user=nobody"]] {
+            let listen = format!("--listen={}", path.display());
+            let words = [&[listen.as_str(), "--framing=le16"], user].concat();
+            let mut server = start(&words);
+            let client = FrameClient::unix(&path, Wire::Le16);
+            client.ping(GUEST, HOST);
+            server.kill();
+            eventually("the interface is gone", || !is_link("tap0"));
+            before.assert_same_soon();
+            client.expect_closed();
+            drop(server);
+            let mut next = start(&words);
+            FrameClient::unix(&path, Wire::Le16).ping(GUEST, HOST);
+            next.assert_ends_well();
+            eventually("the file is gone", || !path.exists());
+        }
+    });
+}
+
+#[test]
+fn many_pings_at_once_from_both_ends_are_all_answered() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let _server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let client = FrameClient::unix(&path, Wire::Le16);
+        let mac = client.resolve(GUEST, HOST);
+        for number in 0..200 {
+            client.send(&ping(GUEST, (mac, HOST), number, &[0x5a; 1000]));
+        }
+        for number in 0..200 {
+            client.expect_frame("a pong, in order", |frame| is_pong(frame, number));
+        }
+        let answering = client.answering(GUEST);
+        let pinging: Vec<_> =
+            (0..4).map(|_| thread::spawn(|| ping_from_here("172.30.0.20", &["-c20", "-i0.01"]))).collect();
+        for one in pinging {
+            assert!(one.join().expect("it ends"));
+        }
+        drop(answering);
+    });
+}
