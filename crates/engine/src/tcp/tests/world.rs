@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hypertap_wire::batch::Batch;
-use hypertap_wire::offload::{VirtioHeader, split};
+use hypertap_wire::offload::{Layer, VirtioHeader, split};
 
 use super::super::segment::Segment;
 use super::super::{Event, FlowId, Tcp, TcpSettings};
@@ -105,7 +105,8 @@ impl World {
                 let header =
                     if self.offload { VirtioHeader::parse(&prefix) } else { VirtioHeader::default() };
                 let packet = self.batch.get(index).expect("a packet");
-                split(&header, packet, &mut packets).expect("a header that describes its packet");
+                split(Layer::Network, &header, packet, &mut packets)
+                    .expect("a header that describes its packet");
             }
             for packet in packets.iter() {
                 let segment = Segment::parse(packet, false);
