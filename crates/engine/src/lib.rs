@@ -5,9 +5,11 @@
 //! - [`router`]: longest-prefix match, for the services door
 //! - [`routes`]: which addresses go into the tunnel, and what a change of that means for a kernel table
 //! - [`switch`]: a learning Ethernet switch
+//! - [`tcp`]: TCP in user space, for connections to service addresses
 
 pub mod modem;
 pub mod ppp;
 pub mod router;
 pub mod routes;
 pub mod switch;
+pub mod tcp;

@@ -1,8 +1,11 @@
-//! The framed stream: a 16-bit big-endian length, then the packet, many of them a write.
+//! The framed stream: a 16-bit big-endian length, then the packet, many of them a write. The stream
+//! between peers, whose lengths are little-endian and bounded, is in [`crate::packet_stream`].
 //!
 //! A [`Deframer`] takes the stream in whatever pieces it comes and yields batches of the packets
 //! that are whole, in place: a packet is never copied, only the piece of one that a read cut off
 //! moves to the front of the buffer.
+
+use std::ops::RangeInclusive;
 
 use crate::batch::Batch;
 
@@ -20,23 +23,42 @@ pub enum FramingError {
     Overrun,
 }
 
+/// How a kind of stream writes a packet's length, and which lengths it has.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    /// The header of a length.
+    pub(crate) write: fn(u16) -> [u8; FRAME_HEADER],
+    /// The length in a header.
+    pub(crate) read: fn([u8; FRAME_HEADER]) -> u16,
+    /// The lengths of packets, in bytes.
+    pub(crate) lengths: RangeInclusive<u16>,
+}
+
+/// A program's stream: big-endian, and whatever fits.
+const PROGRAMS: Format = Format { write: u16::to_be_bytes, read: u16::from_be_bytes, lengths: 0..=u16::MAX };
+
 /// Writes the frame header of each packet into the batch's prefix of [`FRAME_HEADER`] bytes, so
 /// that [`Batch::taken`] is the framed stream.
 ///
 /// # Panics
 /// When the batch was made without that prefix.
 pub fn frame(batch: &mut Batch) {
+    write_headers(batch, &PROGRAMS);
+}
+
+pub(crate) fn write_headers(batch: &mut Batch, format: &Format) {
     for index in 0..batch.len() {
         let len = batch.get(index).map_or(0, <[u8]>::len);
         let len = u16::try_from(len).expect("packets are shorter than 64 KiB");
         let prefix = batch.prefix_mut(index).expect("the batch was made with a prefix");
-        prefix.copy_from_slice(&len.to_be_bytes());
+        prefix.copy_from_slice(&(format.write)(len));
     }
 }
 
 /// Finds the packets in a framed stream.
 #[derive(Debug)]
 pub struct Deframer {
+    format: Format,
     batch: Batch,
     parsed: usize,
     filled: usize,
@@ -46,7 +68,12 @@ impl Deframer {
     /// A deframer with a buffer of at least `bytes` that yields at most `packets` at once. It
     /// always has room for one whole frame.
     pub fn new(bytes: usize, packets: usize) -> Self {
-        Self { batch: Batch::new(bytes.max(2 * MAX_FRAME), packets.max(1)), parsed: 0, filled: 0 }
+        Self::with_format(PROGRAMS, bytes, packets)
+    }
+
+    pub(crate) fn with_format(format: Format, bytes: usize, packets: usize) -> Self {
+        let longest = FRAME_HEADER + usize::from(*format.lengths.end());
+        Self { format, batch: Batch::new(bytes.max(2 * longest), packets.max(1)), parsed: 0, filled: 0 }
     }
 
     /// Room for the next bytes of the stream; never empty once [`Self::next_batch`] yielded nothing.
@@ -78,16 +105,27 @@ impl Deframer {
     pub fn next_batch(&mut self) -> Option<&mut Batch> {
         self.batch.clear();
         while self.batch.packets_left() > 0 {
-            let rest = &self.batch.buffer()[self.parsed..self.filled];
-            let Some((header, rest)) = rest.split_first_chunk::<FRAME_HEADER>() else { break };
-            let len = usize::from(u16::from_be_bytes(*header));
-            if rest.len() < len {
+            let Some(Ok(len)) = self.announced() else { break };
+            let (start, len) = (self.parsed + FRAME_HEADER, usize::from(len));
+            if self.filled - start < len {
                 break;
             }
-            self.batch.mark(self.parsed + FRAME_HEADER, len);
-            self.parsed += FRAME_HEADER + len;
+            self.batch.mark(start, len);
+            self.parsed = start + len;
         }
         (!self.batch.is_empty()).then_some(&mut self.batch)
+    }
+
+    /// The length that comes next, when it is one that the format has not: nothing is read any more.
+    pub(crate) fn bad_length(&mut self) -> Option<u16> {
+        self.announced()?.err()
+    }
+
+    /// The length of the packet that comes next, as an error when it is one that the format has not.
+    fn announced(&mut self) -> Option<Result<u16, u16>> {
+        let header = self.batch.buffer()[self.parsed..self.filled].first_chunk()?;
+        let len = (self.format.read)(*header);
+        Some(if self.format.lengths.contains(&len) { Ok(len) } else { Err(len) })
     }
 }
 

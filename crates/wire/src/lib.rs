@@ -1,4 +1,4 @@
-//! Bytes to meaning and back: packets, frames, framings, commands.
+//! Bytes to meaning and back: packets, frames, framings, commands, peers' streams and names.
 //!
 //! No I/O, no clock, no runtime, no unsafe. Everything untrusted is parsed here, without panics,
 //! and fuzzed.
@@ -12,8 +12,23 @@ pub mod event;
 pub mod frames;
 pub mod framing;
 pub mod hdlc;
+pub mod icmp;
+pub mod ip;
+pub mod label;
 pub mod line;
+pub mod message;
+mod multibase;
 pub mod offload;
 pub mod packet;
+pub mod packet_stream;
+pub mod peer_id;
+pub mod pex;
 pub mod ppp;
+pub mod proxy_protocol;
 pub mod route;
+pub mod service_address;
+pub mod service_stream;
+pub mod target;
+pub mod tcp;
+pub mod udp;
+pub mod yamux;

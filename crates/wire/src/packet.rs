@@ -115,7 +115,7 @@ pub fn validate(packet: &[u8], mtu: usize) -> Result<(), DropCause> {
     }
 }
 
-fn validate_v4(packet: &[u8], mtu: usize) -> Result<(), DropCause> {
+pub(crate) fn validate_v4(packet: &[u8], mtu: usize) -> Result<(), DropCause> {
     let Some(fixed) = packet.first_chunk::<IPV4_HEADER>() else { return Err(DropCause::TruncatedHeader) };
     let header_len = usize::from(fixed[0] & 0x0f) * 4;
     if header_len < IPV4_HEADER {
@@ -126,7 +126,7 @@ fn validate_v4(packet: &[u8], mtu: usize) -> Result<(), DropCause> {
     if Sum::ZERO.add(header).is_whole() { Ok(()) } else { Err(DropCause::BadHeaderChecksum) }
 }
 
-fn validate_v6(packet: &[u8], mtu: usize) -> Result<(), DropCause> {
+pub(crate) fn validate_v6(packet: &[u8], mtu: usize) -> Result<(), DropCause> {
     let Some(header) = packet.first_chunk::<IPV6_HEADER>() else { return Err(DropCause::TruncatedHeader) };
     check_length(packet.len(), IPV6_HEADER + usize::from(u16::from_be_bytes([header[4], header[5]])), mtu)
 }
