@@ -78,9 +78,9 @@ fn exchange(
     world
 }
 
-/// `PROPTEST_CASES`, or fewer than usual: each is a whole connection.
+/// Fewer than usual: each is a whole connection.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+    ProptestConfig::default().cases / 5
 }
 
 proptest! {
