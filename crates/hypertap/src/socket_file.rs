@@ -6,18 +6,18 @@
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open};
-use nix::libc::{self, mode_t};
+use hypertap_platform::pinned::Pinned;
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, fchownat, geteuid};
+use nix::unistd::geteuid;
 
 /// How long another may hold a folder's lock before we go on without: everybody who can read the folder may,
 /// and for ever.
@@ -134,7 +134,7 @@ impl fmt::Display for Whom {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The bits of chmod(2).
-    pub mode: mode_t,
+    pub mode: u32,
     /// Whose it is, unless that of who makes it.
     pub owner: Option<u32>,
     /// Its group likewise.
@@ -178,30 +178,23 @@ pub fn bind_for(path: &Path, kind: Kind, access: &Access) -> Result<(OwnedFd, So
 /// Gives the socket's file that we have just made at a path to whom it is to be, and opens it to them. Whatever is
 /// at the path by then is looked at first, and only what was looked at is changed.
 fn hand_over(path: &Path, access: &Access) -> Result<Identity, NotBound> {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let pinned = match open(path, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => return Err(NotBound::Replaced),
-        pinned => File::from(pinned.map_err(io::Error::from)?),
+    let pinned = match Pinned::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(NotBound::Replaced),
+        pinned => pinned?,
     };
     let file = pinned.metadata()?;
     let is_ours = file.uid() == geteuid().as_raw() && file.nlink() == 1;
     let identity = Identity::of_socket(&file).filter(|_| is_ours).ok_or(NotBound::Replaced)?;
-    let give = |user: Option<u32>, group: Option<u32>| {
-        fchownat(&pinned, "", user.map(Uid::from_raw), group.map(Gid::from_raw), AtFlags::AT_EMPTY_PATH)
-            .map_err(io::Error::from)
-    };
     // The group first: the file may not be ours afterwards.
     if let Some(group) = access.group {
         let not_given = |source| NotBound::NotGiven { whom: Whom::Group(group), source };
-        give(None, Some(group)).map_err(not_given)?;
+        pinned.give(None, Some(group)).map_err(not_given)?;
     }
     if let Some(owner) = access.owner {
         let not_given = |source| NotBound::NotGiven { whom: Whom::User(owner), source };
-        give(Some(owner), None).map_err(not_given)?;
+        pinned.give(Some(owner), None).map_err(not_given)?;
     }
-    // A descriptor of this kind is no fchmod(2)'s.
-    let way = format!("/proc/self/fd/{}", pinned.as_raw_fd());
-    fs::set_permissions(way, fs::Permissions::from_mode(access.mode))?;
+    pinned.set_mode(access.mode)?;
     Ok(identity)
 }
 

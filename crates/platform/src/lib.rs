@@ -25,6 +25,7 @@ pub mod memory;
 pub mod monitor;
 pub mod namespace;
 pub mod peer;
+pub mod pinned;
 pub mod poller;
 pub mod privileged;
 pub mod process;

@@ -10,7 +10,6 @@ use clap::{Args, Parser, ValueEnum};
 use hypertap_platform::inherited;
 use hypertap_wire::command::{INTERFACE_NAME, is_interface_name};
 use hypertap_wire::ethernet::MacAddress;
-use nix::libc::mode_t;
 
 use super::EXIT_CODES;
 use crate::exit::{Exit, Failure};
@@ -114,7 +113,7 @@ pub struct TapArgs {
 
     /// Who may use the socket's file, as chmod(1) has it in octal
     #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode, help_heading = "Sockets")]
-    pub socket_mode: mode_t,
+    pub socket_mode: u32,
 
     /// Whose the socket's file is, by name or number [default: who started this, also by sudo]
     #[arg(long, value_name = "USER", help_heading = "Sockets")]
@@ -265,9 +264,9 @@ fn interface_name(text: &str) -> Result<String, String> {
     if is_interface_name(text) { Ok(text.to_owned()) } else { Err(format!("wanted {INTERFACE_NAME}")) }
 }
 
-fn mode(text: &str) -> Result<mode_t, String> {
+fn mode(text: &str) -> Result<u32, String> {
     let is_octal = !text.is_empty() && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mode = mode_t::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
     mode.ok_or_else(|| "wanted an octal number up to 0777, as in 0660".to_owned())
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod leftovers;
 pub(crate) mod monitor;
 pub(crate) mod namespace;
 pub(crate) mod peer;
+pub(crate) mod pinned;
 pub(crate) mod poller;
 pub(crate) mod queue;
 pub(crate) mod rights;
