@@ -25,7 +25,7 @@ pub(crate) const QUIET: Duration = Duration::from_secs(5);
 /// The rows of this group, one sample for each of `reps` daemons.
 pub(crate) fn measure(shop: &Workshop, reps: u32, quiet: Duration) -> Result<Vec<Row>> {
     let row = |name: &str, unit, wanted| Row::new(name.to_owned(), unit, wanted);
-    let mut rows = vec![
+    let mut rows = [
         row("start until the device is up", "ms", Wanted::Below(50.0)),
         row("command round trip (status)", "µs", Wanted::Below(200.0)),
         row("resident memory, tunnel up", "MiB", Wanted::Below(10.0)),
@@ -34,18 +34,30 @@ pub(crate) fn measure(shop: &Workshop, reps: u32, quiet: Duration) -> Result<Vec
     if shop.hypertap.is_none() {
         return Ok(Vec::new());
     }
+    fill("idle", &mut rows, reps, quiet, || sample(shop))?;
+    Ok(rows.into())
+}
+
+/// Puts `reps` samples into the rows of a group that is measured without a reference.
+pub(crate) fn fill<const N: usize>(
+    group: &str,
+    rows: &mut [Row; N],
+    reps: u32,
+    quiet: Duration,
+    mut sample: impl FnMut() -> Result<[f64; N]>,
+) -> Result<()> {
     for rep in 1..=reps {
-        eprintln!("idle: {rep} of {reps}");
+        eprintln!("{group}: {rep} of {reps}");
         conditions::wait_for_quiet(quiet)?;
         let mut noisy = conditions::compiler_runs();
-        let samples = sample(shop)?;
+        let samples = sample()?;
         noisy |= conditions::compiler_runs();
         for (row, sample) in rows.iter_mut().zip(samples) {
             row.ours.push(sample);
             row.noisy += u32::from(noisy);
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn sample(shop: &Workshop) -> Result<[f64; 4]> {

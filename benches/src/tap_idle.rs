@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::conditions;
-use crate::idle::{QUIET, SETTLE, resident, wake_ups};
+use crate::idle::{QUIET, SETTLE, fill, resident, wake_ups};
 use crate::namespace::Namespace;
 use crate::process;
 use crate::summary::{Row, Wanted};
@@ -21,7 +20,7 @@ const CLIENTS: u32 = 32;
 /// The rows of this group, one sample for each of `reps` servers.
 pub(crate) fn measure(shop: &Workshop, reps: u32, quiet: Duration) -> Result<Vec<Row>> {
     let row = |name: &str, unit, wanted| Row::new(format!("{CLIENTS} idle clients: {name}"), unit, wanted);
-    let mut rows = vec![
+    let mut rows = [
         row("resident memory", "MiB", Wanted::Below(16.0)),
         row("memory for each", "KiB", Wanted::Below(128.0)),
         row("wake-ups in 5 s", "", Wanted::AtMost(0.0)),
@@ -29,18 +28,8 @@ pub(crate) fn measure(shop: &Workshop, reps: u32, quiet: Duration) -> Result<Vec
     if shop.hypertap.is_none() {
         return Ok(Vec::new());
     }
-    for rep in 1..=reps {
-        eprintln!("tap-idle: {rep} of {reps}");
-        conditions::wait_for_quiet(quiet)?;
-        let mut noisy = conditions::compiler_runs();
-        let samples = sample(shop)?;
-        noisy |= conditions::compiler_runs();
-        for (row, sample) in rows.iter_mut().zip(samples) {
-            row.ours.push(sample);
-            row.noisy += u32::from(noisy);
-        }
-    }
-    Ok(rows)
+    fill("tap-idle", &mut rows, reps, quiet, || sample(shop))?;
+    Ok(rows.into())
 }
 
 fn sample(shop: &Workshop) -> Result<[f64; 3]> {

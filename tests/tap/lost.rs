@@ -43,6 +43,14 @@ fn an_interface_that_somebody_removes_is_made_again_and_clients_stay() {
     });
 }
 
+/// Removes the server's interface. Another has the name before the server can have it again.
+fn take_the_name() {
+    ip("link set tap0 down");
+    ip("link set tap0 name other0");
+    ip("link add tap0 type veth peer name far0");
+    ip("link del other0");
+}
+
 #[test]
 fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
     in_namespaces(|| {
@@ -50,11 +58,7 @@ fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
         let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
-        // Another interface has the name before the server can have it again.
-        ip("link set tap0 down");
-        ip("link set tap0 name other0");
-        ip("link add tap0 type veth peer name far0");
-        ip("link del other0");
+        take_the_name();
         eventually("it is tried", || server.log().contains("trying it later"));
         assert!(!server.log().contains("--replace"), "there is no such option here: {}", server.log());
         server.assert_runs();
@@ -75,10 +79,7 @@ fn one_that_cannot_be_made_again_is_tried_seven_times() {
         let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
-        ip("link set tap0 down");
-        ip("link set tap0 name other0");
-        ip("link add tap0 type veth peer name far0");
-        ip("link del other0");
+        take_the_name();
         eventually_within(2 * TIME, "it ends", || {
             client.receive(Duration::from_millis(20)).is_none() && client.has_ended()
         });
