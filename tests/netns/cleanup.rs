@@ -397,7 +397,7 @@ fn with_user_what_is_left_where_keeper_and_helper_are_killed_at_once_is_said_and
             client.expect_stopped("providerDisabled");
             client.expect_event("vpnRemoved");
             before.assert_changed();
-            assert!(daemon.log().contains("hypertap recover"), "{}", daemon.log());
+            daemon.log_with("hypertap recover");
             if recovers {
                 recover();
                 before.assert_same();
@@ -469,7 +469,7 @@ fn with_user_what_cannot_be_removed_of_a_lost_helper_costs_no_right() {
         client.expect_event("vpnRemoved");
         assert_eq!(client.status(), "disconnected");
         before.assert_same();
-        let log = daemon.log();
+        let log = daemon.log_with("hypertap recover");
         let said = log.lines().find(|line| line.contains("hypertap recover")).expect("it says what to do");
         assert!(said.contains(&page), "{said}");
 
@@ -496,7 +496,7 @@ fn what_cannot_be_removed_of_a_dead_instance_keeps_no_daemon_from_starting() {
         let page = pin_page();
         let mut next = Daemon::start();
         before.assert_same();
-        let log = next.log();
+        let log = next.log_with("hypertap recover");
         let said = log.lines().find(|line| line.contains("hypertap recover")).expect("it says what to do");
         assert!(said.contains(&page), "{said}");
         let mut client = next.client();

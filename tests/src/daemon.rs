@@ -197,6 +197,13 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What it has said so far, once this is part of it: its lines are written by a thread of their own.
+    #[track_caller]
+    pub fn log_with(&self, text: &str) -> String {
+        eventually(&format!("{text:?} is said"), || self.log().contains(text));
+        self.log()
+    }
+
     /// A client on TCP that has been greeted as one who may do everything.
     #[track_caller]
     pub fn client(&self) -> Client {

@@ -82,6 +82,8 @@ impl UdpProgram {
                 Some((bytes, sender))
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+            // A wait with a limit is not taken up again after its process was stopped and went on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.receive_from(limit),
             Err(error) => panic!("cannot receive: {error}"),
         }
     }

@@ -149,7 +149,7 @@ fn a_port_is_that_of_this_machine_alone() {
         server.assert_ends_well();
 
         let mut server = start(&["--listen=0.0.0.0:5600", "--framing=qemu"]);
-        assert!(server.log().contains("over the network"), "{}", server.log());
+        server.log_with("over the network");
         let stream = TcpStream::connect("192.0.2.1:5600").expect("it was asked for");
         assert_both_ways(FrameClient::new(stream, Wire::Qemu));
         server.assert_ends_well();

@@ -95,10 +95,10 @@ fn one_above_the_number_is_turned_away_and_those_that_are_there_are_not_disturbe
             FrameClient::unix(&path, Wire::Le16).expect_closed();
         }
         first.ping(GUEST, HOST);
-        let log = server.log();
-        assert_eq!(log.matches("--max-clients").count(), 1, "told sparingly: {log}");
         drop(first);
         server.assert_ends_well();
+        let log = server.log();
+        assert_eq!(log.matches("--max-clients").count(), 1, "told sparingly: {log}");
     });
 }
 

@@ -30,8 +30,7 @@ fn an_interface_that_somebody_removes_is_made_again_and_clients_stay() {
                 eventually("it is up", || !ip_json("addr show dev tap0 up")[0].is_null());
                 client.ping(GUEST, HOST);
             }
-            let log = server.log();
-            assert!(log.contains("somebody removed the interface"), "{log}");
+            server.log_with("somebody removed the interface");
             drop(client);
             if options.contains(&"--keep") {
                 server.assert_runs();

@@ -81,9 +81,8 @@ fn a_device_number_is_part_of_the_name_and_the_rest_is_said_to_be_ignored() {
         let words =
             ["--network-device-number=17", "--io-device-number=18", "--ifconfig-command=/sbin/ifconfig"];
         let (_client, server) = served(&words, "tap17");
-        let log = server.log();
         for option in ["--io-device-number", "--ifconfig-command"] {
-            assert!(log.contains(&format!("{option} has no meaning here")), "{log}");
+            server.log_with(&format!("{option} has no meaning here"));
         }
     });
 }
@@ -132,7 +131,7 @@ fn with_no_host_there_is_no_interface() {
 fn without_offload_frames_go_both_ways_all_the_same() {
     in_namespaces(|| {
         let (client, server) = served(&["--no-offload"], "tap0");
-        assert!(server.log().contains("offload=None"), "{}", server.log());
+        server.log_with("offload=None");
         client.ping(hypertap_tests::tap::GUEST, hypertap_tests::tap::HOST);
     });
 }

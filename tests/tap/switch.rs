@@ -79,7 +79,7 @@ fn one_of_ten_that_does_not_read_holds_up_nobody() {
         // What it missed is counted as its own.
         server.signal(nix::sys::signal::Signal::SIGUSR1);
         hypertap_tests::eventually("it reports", || server.log().contains("report ports="));
-        assert!(server.log().contains("slow"), "{}", server.log());
+        server.log_with("slow");
         // And it goes on when it reads again, once it has read what was kept for it.
         while stuck.receive(Duration::from_millis(200)).is_some() {}
         stuck.ping(station(0), HOST);

@@ -184,7 +184,7 @@ fn a_program_whose_namespace_proc_hides_gets_no_socket_and_the_log_says_why() {
             let _resolver = capture_queries(client);
             let (let_out, said) = bypassed(Some(OTHER), &[], &["udp-ask", "0", TO]);
             assert!(!let_out && said.contains("denied"), "{said}");
-            assert!(daemon.log().contains("hidepid"), "{}", daemon.log());
+            daemon.log_with("hidepid");
         },
     );
 }
