@@ -31,9 +31,10 @@
 //! is remembered with the port that first sent it, until it has not come again for 500 ms.
 //!
 //! - The same frame *by another port* is an echo. It moves no station, so the table stays right while
-//!   there is a loop; except back to the port from which the frame's first sender took it. Each port may send eight echoes at once and eight a second; further ones are dropped,
-//!   which ends the storm: each drop ends one of the frames that go round. (A loop that takes longer than
-//!   125 ms a turn keeps a few going; that is no storm.)
+//!   there is a loop; except back to the port from which the frame's first sender took it. Each port may
+//!   send eight echoes at once and eight a second; further ones are dropped, which ends the storm: each
+//!   drop ends one of the frames that go round. (A loop that takes longer than 125 ms a turn keeps a few
+//!   going; that is no storm.)
 //! - The same frame *by the same port* is a repetition. Past a hundred at once and 200 a second they are
 //!   dropped: there is a loop beyond that port.
 //! - The host's own frames by another port are dropped whatever their number.

@@ -9,7 +9,7 @@ pub mod recognise;
 
 use std::fmt;
 
-use crate::ethernet::sizing::{Sizing, frame_len};
+use crate::ethernet::sizing::{FrameSizer, Sizing};
 
 pub use error::{FrameError, FrameErrorKind};
 pub use reader::FrameReader;
@@ -85,11 +85,11 @@ enum Next {
 }
 
 impl Framing {
-    /// Looks for a frame of at most `max` bytes at the beginning of `bytes`.
-    fn next(self, bytes: &[u8], max: usize) -> Next {
+    /// Looks for a frame of at most `max` bytes at the beginning of `bytes`, with the sizer that this frame had before.
+    fn next(self, bytes: &[u8], max: usize, sizer: &mut FrameSizer) -> Next {
         let len = match self {
             // Not beyond the longest, so that it does not depend on how many bytes have come.
-            Self::Unframed => match frame_len(bytes.get(..max).unwrap_or(bytes)) {
+            Self::Unframed => match sizer.size(bytes.get(..max).unwrap_or(bytes)) {
                 Sizing::Len(len) => len,
                 Sizing::NeedMore(len) if len > max => {
                     return Next::Fault(FrameErrorKind::TooLong { len, max });

@@ -57,18 +57,36 @@ pub enum SizeError {
 
 /// The length in bytes of the first frame in `bytes`, its header included.
 pub fn frame_len(bytes: &[u8]) -> Sizing {
-    let mut header = HEADER;
-    loop {
-        let Some(ethertype) = ethertype_before(bytes, header) else { return Sizing::NeedMore(header) };
-        if !ethertype.is_tag() {
-            let payload = Fields(bytes.get(header..).unwrap_or_default());
-            return match payload_len(ethertype, payload) {
-                Ok(len) => Sizing::Len(header + len),
-                Err(Untold::NeedMore(len)) => Sizing::NeedMore(header + len),
-                Err(Untold::Unknown(error)) => Sizing::Unknown(error),
-            };
+    FrameSizer::default().size(bytes)
+}
+
+/// Sizes one frame while it comes. It does not look again at the tags, TLVs and labels that it has passed, so
+/// that a chain of them costs what it is long, into however many pieces it is cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FrameSizer {
+    /// The bytes of tags that were passed.
+    tags: usize,
+    /// The bytes of the payload's TLVs or labels that were passed.
+    links: usize,
+}
+
+impl FrameSizer {
+    /// The length in bytes of the first frame in `bytes`, its header included, as [`frame_len`] tells it. They are
+    /// those of the call before, if there was one, and more.
+    pub fn size(&mut self, bytes: &[u8]) -> Sizing {
+        loop {
+            let header = HEADER + self.tags;
+            let Some(ethertype) = ethertype_before(bytes, header) else { return Sizing::NeedMore(header) };
+            if !ethertype.is_tag() {
+                let payload = Fields(bytes.get(header..).unwrap_or_default());
+                return match payload_len(ethertype, payload, &mut self.links) {
+                    Ok(len) => Sizing::Len(header + len),
+                    Err(Untold::NeedMore(len)) => Sizing::NeedMore(header + len),
+                    Err(Untold::Unknown(error)) => Sizing::Unknown(error),
+                };
+            }
+            self.tags += TAG;
         }
-        header += TAG;
     }
 }
 
@@ -104,7 +122,8 @@ impl Fields<'_> {
     }
 }
 
-fn payload_len(ethertype: EtherType, payload: Fields) -> Result<usize, Untold> {
+/// `passed` is how many bytes of its TLVs or labels need not be looked at again.
+fn payload_len(ethertype: EtherType, payload: Fields, passed: &mut usize) -> Result<usize, Untold> {
     match ethertype {
         EtherType::IPV4 => ipv4_len(ethertype, payload),
         EtherType::IPV6 => ipv6_len(ethertype, payload),
@@ -116,8 +135,8 @@ fn payload_len(ethertype: EtherType, payload: Fields) -> Result<usize, Untold> {
             _ => Err(SizeError::NotItsHeader(ethertype).into()),
         },
         EtherType::EAPOL => Ok(4 + payload.u16(2)?),
-        EtherType::LLDP => lldp_len(payload),
-        EtherType::MPLS | EtherType::MPLS_UPSTREAM => mpls_len(ethertype, payload),
+        EtherType::LLDP => lldp_len(payload, passed),
+        EtherType::MPLS | EtherType::MPLS_UPSTREAM => mpls_len(ethertype, payload, passed),
         EtherType::LOOPBACK => Ok(MIN_FRAME - HEADER),
         _ => match ethertype.length() {
             Some(len) => at_least(LLC_HEADER, len, ethertype),
@@ -155,26 +174,23 @@ fn ipv6_len(ethertype: EtherType, packet: Fields) -> Result<usize, Untold> {
 }
 
 /// Each TLV has 7 bits of type, then 9 of length (IEEE 802.1AB, 8.4); type 0 ends them.
-fn lldp_len(payload: Fields) -> Result<usize, Untold> {
-    let mut at = 0;
+fn lldp_len(payload: Fields, passed: &mut usize) -> Result<usize, Untold> {
     loop {
-        let tlv = payload.u16(at)?;
-        let (kind, len) = (tlv >> 9, tlv & 0x1ff);
-        at += 2 + len;
-        match (kind, len) {
-            (0, 0) => return Ok(at),
+        let tlv = payload.u16(*passed)?;
+        match (tlv >> 9, tlv & 0x1ff) {
+            (0, 0) => return Ok(*passed + 2),
             (0, _) => return Err(SizeError::NotItsHeader(EtherType::LLDP).into()),
-            _ => {}
+            (_, len) => *passed += 2 + len,
         }
     }
 }
 
 /// The third byte's lowest bit is set in the last label of the stack.
-fn mpls_len(ethertype: EtherType, payload: Fields) -> Result<usize, Untold> {
-    let mut stack = 4;
-    while payload.u8(stack - 2)? & 1 == 0 {
-        stack += 4;
+fn mpls_len(ethertype: EtherType, payload: Fields, passed: &mut usize) -> Result<usize, Untold> {
+    while payload.u8(*passed + 2)? & 1 == 0 {
+        *passed += 4;
     }
+    let stack = *passed + 4;
     let version = payload.u8(stack)? >> 4;
     let packet = Fields(payload.0.get(stack..).unwrap_or_default());
     let len = match version {

@@ -5,9 +5,10 @@
 //! buffer. What comes out depends on the stream alone and not on how it was cut. At a frame that
 //! cannot be read the stream ends, since where the next one begins cannot be known.
 
-use super::recognise::{Recognition, recognise};
+use super::recognise::{Recogniser, Recognition};
 use super::{FrameError, FrameErrorKind, Framing, MAX_HEADER, Next};
 use crate::batch::Batch;
+use crate::ethernet::sizing::FrameSizer;
 use crate::ethernet::{HEADER, MIN_FRAME};
 use crate::framing::FramingError;
 
@@ -16,6 +17,9 @@ use crate::framing::FramingError;
 pub struct FrameReader {
     batch: Batch,
     framing: Option<Framing>,
+    recogniser: Recogniser,
+    /// Of the frame at `parsed`.
+    sizer: FrameSizer,
     max_frame: usize,
     parsed: usize,
     filled: usize,
@@ -39,6 +43,8 @@ impl FrameReader {
         Self {
             batch: Batch::new(bytes.max(2 * longest), frames.max(1)),
             framing,
+            recogniser: Recogniser::new(max_frame),
+            sizer: FrameSizer::default(),
             max_frame,
             parsed: 0,
             filled: 0,
@@ -114,7 +120,7 @@ impl FrameReader {
             return;
         }
         self.needed = 0;
-        match recognise(&self.batch.buffer()[self.parsed..self.filled], self.max_frame) {
+        match self.recogniser.handle(&self.batch.buffer()[self.parsed..self.filled]) {
             Recognition::Framing(framing) => self.framing = Some(framing),
             Recognition::NeedMore(len) => self.needed = len,
             Recognition::None { unframed_type } => {
@@ -126,13 +132,14 @@ impl FrameReader {
     fn find_frames(&mut self, framing: Framing) {
         while self.batch.packets_left() > 0 && self.held() >= self.needed {
             let rest = &self.batch.buffer()[self.parsed..self.filled];
-            match framing.next(rest, self.max_frame) {
+            match framing.next(rest, self.max_frame, &mut self.sizer) {
                 Next::Frame(len) => {
                     self.batch.mark(self.parsed + framing.header_len(), len);
                     let whole = framing.header_len() + len;
                     self.parsed += whole;
                     self.offset += whole as u64;
                     self.needed = 0;
+                    self.sizer = FrameSizer::default();
                 }
                 Next::NeedMore(len) => self.needed = len,
                 Next::Fault(kind) => return self.fail(kind),

@@ -34,7 +34,7 @@
 //! or a length that happens to be right for what then is read as the frame.
 
 use super::Framing;
-use crate::ethernet::sizing::{SizeError, Sizing, frame_len};
+use crate::ethernet::sizing::{FrameSizer, SizeError, Sizing};
 use crate::ethernet::{EtherType, HEADER, MIN_FRAME, ethertype, header_len};
 
 /// What the beginning of a stream shows.
@@ -51,17 +51,45 @@ pub enum Recognition {
     },
 }
 
-/// Which framing the stream has that begins with `bytes`, and whose frames have at most `max_frame`.
-pub fn recognise(bytes: &[u8], max_frame: usize) -> Recognition {
-    let mut needed = 2;
-    while let Some(beginning) = bytes.get(..needed) {
-        match judge(beginning, max_frame) {
-            Recognition::NeedMore(more) => needed = more,
-            recognition => return recognition,
-        }
-    }
-    Recognition::NeedMore(needed)
+/// Finds out a stream's framing while its beginning comes. Each reading goes on where it was, so that what it
+/// takes is a matter of how long the beginning is, and not of how it was cut.
+#[derive(Debug)]
+pub struct Recogniser {
+    max_frame: usize,
+    /// How many bytes there must be before it is worth to look again.
+    needed: usize,
+    framed: Progress,
+    unframed: Progress,
 }
+
+/// How far a reading has come. One that is not open any more stays what it is.
+#[derive(Debug)]
+struct Progress {
+    reading: Reading,
+    sizer: FrameSizer,
+}
+
+impl Recogniser {
+    /// For a stream whose frames have at most `max_frame` bytes.
+    pub fn new(max_frame: usize) -> Self {
+        let progress = || Progress { reading: Reading::Open(LEAST), sizer: FrameSizer::default() };
+        Self { max_frame, needed: LEAST, framed: progress(), unframed: progress() }
+    }
+
+    /// Which framing the stream has that begins with `bytes`: those of the call before, if there was one, and more.
+    pub fn handle(&mut self, bytes: &[u8]) -> Recognition {
+        while let Some(beginning) = bytes.get(..self.needed) {
+            match self.judge(beginning) {
+                Recognition::NeedMore(more) => self.needed = more,
+                recognition => return recognition,
+            }
+        }
+        Recognition::NeedMore(self.needed)
+    }
+}
+
+/// How many bytes show at least something.
+const LEAST: usize = 2;
 
 /// What one way to read the beginning comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,36 +103,53 @@ enum Reading {
     BorneOut(usize),
 }
 
-fn judge(bytes: &[u8], max_frame: usize) -> Recognition {
-    use Reading::{BorneOut, False, Open, Possible};
-
-    let framing = if bytes.starts_with(&[0, 0]) { Framing::Be32 } else { Framing::Le16 };
-    let framed = Recognition::Framing(framing);
-    let unframed = Recognition::Framing(Framing::Unframed);
-    match (read_framed(framing, bytes, max_frame), read_unframed(bytes, max_frame)) {
-        (BorneOut(_), _) | (Possible(_), False | Possible(_)) => framed,
-        (Possible(_), BorneOut(_)) | (False, Possible(_) | BorneOut(_)) => unframed,
-        (False, False) => {
-            // A header that is all tags has no type of its own.
-            Recognition::None { unframed_type: ethertype(bytes).unwrap_or(EtherType::VLAN) }
+impl Progress {
+    /// Reads on, if there is anything to go on with.
+    fn read(&mut self, len: usize, read: impl FnOnce(&mut FrameSizer) -> Reading) -> Reading {
+        if matches!(self.reading, Reading::Open(more) if more <= len) {
+            self.reading = read(&mut self.sizer);
         }
-        (Possible(end), Open(more)) => {
-            let end = end.max(framing.header_len() + MIN_FRAME);
-            if bytes.len() >= end { framed } else { Recognition::NeedMore(more.min(end)) }
-        }
-        (Open(more), BorneOut(end)) => {
-            if bytes.len() >= end {
-                unframed
-            } else {
-                Recognition::NeedMore(more.min(end))
-            }
-        }
-        (Open(more), False | Possible(_)) | (False, Open(more)) => Recognition::NeedMore(more),
-        (Open(more), Open(other)) => Recognition::NeedMore(more.min(other)),
+        self.reading
     }
 }
 
-fn read_framed(framing: Framing, bytes: &[u8], max_frame: usize) -> Reading {
+impl Recogniser {
+    fn judge(&mut self, bytes: &[u8]) -> Recognition {
+        use Reading::{BorneOut, False, Open, Possible};
+
+        let framing = if bytes.starts_with(&[0, 0]) { Framing::Be32 } else { Framing::Le16 };
+        let framed = Recognition::Framing(framing);
+        let unframed = Recognition::Framing(Framing::Unframed);
+        let max = self.max_frame;
+        let readings = (
+            self.framed.read(bytes.len(), |sizer| read_framed(framing, bytes, max, sizer)),
+            self.unframed.read(bytes.len(), |sizer| read_unframed(bytes, max, sizer)),
+        );
+        match readings {
+            (BorneOut(_), _) | (Possible(_), False | Possible(_)) => framed,
+            (Possible(_), BorneOut(_)) | (False, Possible(_) | BorneOut(_)) => unframed,
+            (False, False) => {
+                // A header that is all tags has no type of its own.
+                Recognition::None { unframed_type: ethertype(bytes).unwrap_or(EtherType::VLAN) }
+            }
+            (Possible(end), Open(more)) => {
+                let end = end.max(framing.header_len() + MIN_FRAME);
+                if bytes.len() >= end { framed } else { Recognition::NeedMore(more.min(end)) }
+            }
+            (Open(more), BorneOut(end)) => {
+                if bytes.len() >= end {
+                    unframed
+                } else {
+                    Recognition::NeedMore(more.min(end))
+                }
+            }
+            (Open(more), False | Possible(_)) | (False, Open(more)) => Recognition::NeedMore(more),
+            (Open(more), Open(other)) => Recognition::NeedMore(more.min(other)),
+        }
+    }
+}
+
+fn read_framed(framing: Framing, bytes: &[u8], max_frame: usize, sizer: &mut FrameSizer) -> Reading {
     let header = framing.header_len();
     let Some(len) = framing.announced(bytes) else { return Reading::Open(header) };
     if !(HEADER..=max_frame).contains(&len) {
@@ -113,7 +158,7 @@ fn read_framed(framing: Framing, bytes: &[u8], max_frame: usize) -> Reading {
     let frame = bytes.get(header..).unwrap_or_default();
     let frame = frame.get(..len).unwrap_or(frame);
     let end = header + len;
-    match frame_len(frame) {
+    match sizer.size(frame) {
         Sizing::NeedMore(more) if more <= len => Reading::Open(header + more),
         Sizing::Unknown(SizeError::UnknownType(ethertype)) if ethertype.is_protocol() => {
             Reading::Possible(end)
@@ -130,8 +175,8 @@ fn read_framed(framing: Framing, bytes: &[u8], max_frame: usize) -> Reading {
     }
 }
 
-fn read_unframed(bytes: &[u8], max_frame: usize) -> Reading {
-    match frame_len(bytes) {
+fn read_unframed(bytes: &[u8], max_frame: usize, sizer: &mut FrameSizer) -> Reading {
+    match sizer.size(bytes) {
         Sizing::NeedMore(more) if more <= max_frame => Reading::Open(more),
         Sizing::Len(len) if len <= max_frame => match content(bytes) {
             Content::Open(more) => Reading::Open(more),

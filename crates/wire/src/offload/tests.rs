@@ -292,6 +292,12 @@ fn udp_is_joined_only_where_the_kernel_takes_it_and_only_with_a_checksum() {
 }
 
 #[test]
+fn a_run_of_datagrams_ends_sooner_than_one_of_segments() {
+    assert_eq!(counts(&built(&flow(true, false, 20, 100, 100))), [16, 4]);
+    assert_eq!(counts(&built(&flow(true, true, 70, 100, 100))), [64, 6]);
+}
+
+#[test]
 fn a_segment_stays_within_what_a_header_can_say() {
     let packets = built(&flow(true, true, 60, 1448, 1448));
     let writes = writes(&packets);

@@ -173,6 +173,29 @@ fn an_unframed_frame_that_cannot_be_sized_is_the_end() {
 }
 
 #[test]
+fn of_a_frame_that_comes_in_pieces_no_piece_is_looked_at_twice() {
+    let chains = [
+        frame(&[[0x81, 0, 0, 1]; 300], 0x0800, &ipv4(20)),
+        frame(&[], 0x88cc, &[[2, 0].repeat(600).as_slice(), &[0, 0]].concat()),
+        frame(&[], 0x8847, &[[0, 0, 0, 1].repeat(300).as_slice(), &[0, 0, 1, 0], &ipv4(20)].concat()),
+    ];
+    for chain in chains {
+        let mut reader = FrameReader::new(Some(Framing::Unframed), MAX, 0, 1);
+        for (at, byte) in chain.iter().enumerate() {
+            assert_eq!(reader.next_batch().map(|batch| batch.is_some()), Ok(false), "after {at} bytes");
+            reader.room()[0] = *byte;
+            reader.advance(1).unwrap();
+            // Here it would end the chain.
+            if let Some(passed) = reader.batch.buffer().get_mut(HEADER + 4..at.saturating_sub(40)) {
+                passed.fill(0x01);
+            }
+        }
+        let lengths = reader.next_batch().unwrap().map(|batch| batch.lengths().collect::<Vec<_>>());
+        assert_eq!(lengths, Some(vec![chain.len()]));
+    }
+}
+
+#[test]
 fn tags_without_end_are_a_frame_that_is_too_long() {
     let tags = frame(&[[0x81, 0, 0, 1]; 1000], 0x0800, &[]);
     let error = fault(Framing::Unframed, &[], &tags);

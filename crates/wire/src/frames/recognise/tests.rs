@@ -35,8 +35,11 @@ fn framed(framing: Framing, frame: &[u8]) -> Vec<u8> {
 /// What a stream is taken for, and after how many bytes, read one byte at a time.
 fn recognised(stream: &[u8]) -> Option<(Recognition, usize)> {
     let mut decided = None;
+    let mut recogniser = Recogniser::new(MAX);
     for len in 0..=stream.len() {
-        match (recognise(&stream[..len], MAX), decided) {
+        let recognition = Recogniser::new(MAX).handle(&stream[..len]);
+        assert_eq!(recogniser.handle(&stream[..len]), recognition, "of {len} bytes, one after the other");
+        match (recognition, decided) {
             (Recognition::NeedMore(more), None) => assert!(more > len, "{more} of {len}"),
             (recognition, None) => decided = Some((recognition, len)),
             (recognition, Some((first, _))) => assert_eq!(recognition, first, "of {len} bytes"),
@@ -134,4 +137,25 @@ fn what_begins_as_no_framing_is_none_of_them() {
     assert_eq!(decided(&frame(&[], 0xabcd, &[0; 46])), none(0xabcd));
     assert_eq!(decided(&[0; 64]), none(0));
     assert_eq!(decided(&[0xff; 64]), none(0xffff));
+}
+
+#[test]
+fn what_a_reading_has_passed_is_not_looked_at_again() {
+    let tags = [[0x81, 0, 0, 1]; 20];
+    let chain = [[0x02, 0].repeat(20_000).as_slice(), &[0, 0]].concat();
+    let frame = frame(&tags, 0x88cc, &chain);
+    for framing in [Framing::Le16, Framing::Be32, Framing::Unframed] {
+        let mut stream = framed(framing, &frame);
+        let chain_begins = stream.len() - chain.len();
+        let mut recogniser = Recogniser::new(frame.len());
+        for len in 0..stream.len() {
+            let recognition = recogniser.handle(&stream[..len]);
+            assert!(matches!(recognition, Recognition::NeedMore(more) if more > len), "{recognition:?}");
+            // Here it would end the chain.
+            if let Some(passed) = stream.get_mut(chain_begins..len.saturating_sub(8)) {
+                passed.fill(0);
+            }
+        }
+        assert_eq!(recogniser.handle(&stream), Recognition::Framing(framing));
+    }
 }
