@@ -3,7 +3,7 @@
 use nix::net::if_::if_nametoindex;
 
 #[cfg(target_os = "linux")]
-pub use crate::linux::ipv6::{is_off as ipv6_is_off, takes_advertisements};
+pub use crate::linux::ipv6::is_off as ipv6_is_off;
 
 /// Whether there is a link of that name.
 pub fn exists(name: &str) -> bool {
@@ -30,13 +30,6 @@ pub fn remains(index: u32) -> bool {
 #[cfg(target_os = "macos")]
 pub fn ipv6_is_off() -> Option<&'static str> {
     None
-}
-
-/// Whether the kernel may take addresses and routes from routers on a link.
-#[cfg(target_os = "macos")]
-pub fn takes_advertisements(_name: &str) -> bool {
-    // It takes none but where rtadvd's other side was switched on (rtsol(8)).
-    false
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! A file that was looked at, so that what is then done to it is done to no other that its path has come to lead
-//! to.
+//! A file that was looked at, and the folder that it is in, so that what is then done is done to no other that the
+//! path has come to lead to.
 
 #[cfg(target_os = "linux")]
-pub use crate::linux::pinned::Pinned;
+pub use crate::linux::pinned::{Folder, Pinned};
 #[cfg(target_os = "macos")]
-pub use crate::macos::pinned::Pinned;
+pub use crate::macos::pinned::{Folder, Pinned};

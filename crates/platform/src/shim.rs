@@ -1,8 +1,8 @@
 //! Programs that open `/dev/net/tun` and are served without it: `hypertap shim -- PROGRAM`.
 //!
 //! [`spawn`] starts the program under a seccomp filter that stops each call that could open the TUN
-//! device, and each ioctl(2) with a request for such a device or for an interface; everything else
-//! runs at full speed. [`serve`] answers: the device is a [`Device`] of the caller's, its descriptors are
+//! device, each ioctl(2) with a request for such a device or for an interface, and each write(2) of
+//! nothing; everything else runs at full speed. [`serve`] answers: the device is a [`Device`] of the caller's, its descriptors are
 //! ends of socket pairs ([`ends`]), and what does not concern it goes on in the kernel. Neither asks for
 //! a right, so any user can run any program this way, a static one too, with all that it starts.
 //!
@@ -10,8 +10,13 @@
 //!
 //! - open(2) and openat(2) for reading and writing, as a TUN device is of no use otherwise, and openat2(2),
 //!   whose flags the filter does not see. The name is read from the program's memory.
-//! - ioctl(2) with `TUN*` and with `SIOCGIFNAME` to `SIOCSIFMAP`, whatever the descriptor is: only its
+//! - ioctl(2) with `TUN*` and with `SIOCADDRT` to `SIOCSIFMAP`, whatever the descriptor is: only its
 //!   number is in the call, and `/proc` says what is behind it.
+//! - write(2) of 0 bytes, by whose error some programs tell whether a TUN device is up, while such a message
+//!   over a socket would be nothing.
+//!
+//! One thread answers for all programs below the shim. What takes time, as connecting does, is done on another,
+//! and answered when it is done ([`Reply::Later`]); the others do not wait for it.
 //!
 //! The name could be changed by another thread of the program between our look and the kernel's, where
 //! the call goes on. That gives the program nothing that it had not without us: this is a service to
@@ -45,15 +50,25 @@ pub trait Device: Send {
     /// # Errors
     /// Are the program's, by their number.
     fn ioctl(&mut self, caller: &dyn Caller, request: u32, argument: u64) -> io::Result<Reply>;
+
+    /// The program writes 0 bytes to a descriptor of whatever kind.
+    ///
+    /// # Errors
+    /// Are the program's, by their number.
+    fn write_nothing(&mut self, caller: &dyn Caller) -> io::Result<Reply>;
 }
 
-/// What becomes of an ioctl(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What takes time, until the number that a call returns is known. Its errors are the program's.
+pub type Work = Box<dyn FnOnce(&dyn Caller) -> io::Result<i32> + Send>;
+
+/// What becomes of an ioctl(2), or a write of nothing.
 pub enum Reply {
     /// It goes on in the kernel.
     Continue,
     /// It returns this number.
     Value(i32),
+    /// It returns the number that this yields, which other calls do not wait for.
+    Later(Work),
 }
 
 /// Who makes a call.
@@ -64,7 +79,7 @@ pub trait Caller {
     /// When it is gone.
     fn user(&self) -> io::Result<u32>;
 
-    /// The inode of the descriptor that an ioctl(2) is about, if that is a socket.
+    /// The inode of the descriptor that a call is about, if that is a socket.
     fn socket(&self) -> Option<u64>;
 
     /// Fills `bytes` from the program's memory.

@@ -1,5 +1,6 @@
 //! The daemon's side.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -94,6 +95,17 @@ fn another_question() -> MachineError {
     MachineError::HelperProtocol("it answered another question".to_owned())
 }
 
+/// What is wrong with an answer that brought no descriptor: where this process can have no more, the kernel drops
+/// it on the way (unix(7), `SCM_RIGHTS`).
+fn without_descriptor(otherwise: &str) -> MachineError {
+    match File::open("/dev/null") {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            MachineError::of("take an interface from the privileged helper", error)
+        }
+        _ => MachineError::HelperProtocol(otherwise.to_owned()),
+    }
+}
+
 #[async_trait]
 impl Privileged for Helper {
     async fn open_tun(&mut self, spec: &TunSpec) -> Result<Tun, MachineError> {
@@ -101,7 +113,7 @@ impl Privileged for Helper {
             (Done::Tun { name, index, offload, footprint }, queues) if !queues.is_empty() => {
                 Ok(Tun { name, index, queues, offload, footprint })
             }
-            _ => Err(MachineError::HelperProtocol("it sent no TUN queue".to_owned())),
+            _ => Err(without_descriptor("it sent no TUN queue")),
         }
     }
 
@@ -128,7 +140,7 @@ impl Privileged for Helper {
         match self.ask(Job::OpenTap(spec.clone()), Vec::new()).await? {
             (Done::Tap { name, index, offload }, descriptors) => {
                 let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors)
-                    .map_err(|_| MachineError::HelperProtocol("it sent no TAP".to_owned()))?;
+                    .map_err(|_| without_descriptor("it sent no TAP"))?;
                 Ok(Tap { name, index, descriptor, offload })
             }
             _ => Err(another_question()),

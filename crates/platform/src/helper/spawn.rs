@@ -20,6 +20,9 @@ const DISMISSED: i32 = 126;
 /// pkexec(1): not authorised, or nobody could be asked.
 const NOT_AUTHORISED: i32 = 127;
 
+/// The name under which the program has this command.
+const NAME: &str = "hypertap";
+
 /// How the helper comes to its rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
@@ -88,7 +91,8 @@ pub fn spawn(
     let mut command = match via {
         Via::Direct => {
             let mut command = Command::new(program);
-            command.arg("helper");
+            // By its own name the program may take other words.
+            command.arg0(NAME).arg("helper");
             match state_dir {
                 Some(directory) => command.arg("--state-dir").arg(directory),
                 None => command.arg("--no-journal"),

@@ -19,7 +19,8 @@ use crate::guest_socket::{GuestName, Sender};
 const MESSAGES: usize = 64;
 /// How much the kernel may queue of what we send, for all connected guests together, in bytes.
 const BUFFER: usize = 4 << 20;
-/// Room for just the credentials: with none left, the kernel keeps descriptors that are passed to itself.
+/// Room for just the credentials: with none left, the kernel keeps descriptors that are passed to itself. So where
+/// there are no credentials there must be no room.
 type Control = [u64; CONTROL / 8];
 // SAFETY: CMSG_SPACE only calculates.
 const CONTROL: usize = unsafe { libc::CMSG_SPACE(mem::size_of::<ucred>() as libc::c_uint) } as usize;
@@ -41,6 +42,8 @@ pub struct GuestSocket {
     socket: OwnedFd,
     batch: Batch,
     senders: Vec<Sender>,
+    /// Whether the kernel says who sent.
+    has_credentials: bool,
     arrays: Arrays,
     /// The longest frame in bytes; one byte more tells a longer one.
     max_frame: usize,
@@ -56,7 +59,7 @@ impl GuestSocket {
     pub fn new(socket: OwnedFd, max_frame: usize) -> io::Result<Self> {
         setsockopt(&socket, sockopt::PassCred, &true)?;
         set_buffers(&socket, BUFFER);
-        Self::connected(socket, max_frame)
+        Self::with_room(socket, max_frame, true)
     }
 
     /// Takes over a socket that is connected to one guest, whose messages need no names, for frames of at most
@@ -65,6 +68,10 @@ impl GuestSocket {
     /// # Errors
     /// What the kernel says of non-blocking mode.
     pub fn connected(socket: OwnedFd, max_frame: usize) -> io::Result<Self> {
+        Self::with_room(socket, max_frame, false)
+    }
+
+    fn with_room(socket: OwnedFd, max_frame: usize, has_credentials: bool) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         // SAFETY: for all three types all bytes zero is a valid value (null pointers, no lengths).
         let (message, piece, name) =
@@ -73,6 +80,7 @@ impl GuestSocket {
             socket,
             batch: Batch::new((max_frame + 1) * MESSAGES, MESSAGES),
             senders: Vec::with_capacity(MESSAGES),
+            has_credentials,
             arrays: Arrays {
                 messages: vec![message; MESSAGES].into(),
                 pieces: vec![piece; MESSAGES].into(),
@@ -113,6 +121,7 @@ impl GuestSocket {
 
     fn prepare(&mut self) {
         let slots = self.batch.buffer().chunks_exact_mut(self.max_frame + 1);
+        let room = if self.has_credentials { mem::size_of::<Control>() } else { 0 };
         let Arrays { messages, pieces, names, controls } = &mut self.arrays;
         for ((((slot, message), piece), name), control) in
             slots.zip(&mut messages[..]).zip(&mut pieces[..]).zip(&mut names[..]).zip(&mut controls[..])
@@ -124,7 +133,7 @@ impl GuestSocket {
             header.msg_iov = piece;
             header.msg_iovlen = 1;
             header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = mem::size_of::<Control>();
+            header.msg_controllen = room;
             header.msg_flags = 0;
         }
     }

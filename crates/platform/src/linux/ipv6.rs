@@ -14,7 +14,7 @@ pub(crate) fn allow(name: &str) {
 
 /// Lets the link take addresses and routes from routers, also where the machine itself forwards (2), or
 /// keeps it from doing so. To be called before the link is set up, and before an MTU that takes IPv6 from it.
-/// Whether it was kept from it is told by [`takes_advertisements`].
+/// It may still take them where `/proc/sys` is read-only, and once an MTU that took IPv6 from it is raised.
 ///
 /// # Errors
 /// Where it is to and cannot, as when `/proc/sys` is read-only and says otherwise.
@@ -27,12 +27,6 @@ pub(crate) fn set_router_advertisements(name: &str, on: bool) -> io::Result<()> 
         }
     }
     Ok(())
-}
-
-/// Whether the kernel may take addresses and routes from routers on a link; yes where that is not known.
-pub fn takes_advertisements(name: &str) -> bool {
-    setting(name, "accept_ra").as_deref() != Some("0")
-        && setting(name, "disable_ipv6").as_deref() != Some("1")
 }
 
 /// Why a link that is made now cannot have IPv6, and what to do about it; nothing where it can.

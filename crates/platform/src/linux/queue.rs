@@ -22,6 +22,9 @@ const LINK_ROOM: usize = 14 + 8 * 4;
 const LINK_HEADER: usize = 14 + 4;
 /// What is a small packet to read, in bytes.
 const SMALL: usize = 512;
+/// Reads in one call at most. What they bring goes on while the next packets come, where a batch of all that wait
+/// would leave those behind it with nothing to do.
+const READS: usize = 32;
 /// Packets in a write at most: what [`coalesce`] joins at most, and the header.
 const MAX_PIECES: usize = 65;
 /// After so many refused joined writes without one that worked, no more are tried.
@@ -199,7 +202,10 @@ impl<const FRAMES: bool> DeviceQueue<FRAMES> {
 
 impl<const FRAMES: bool> PacketQueue for DeviceQueue<FRAMES> {
     fn recv(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<bool> {
-        while has_room(batch) {
+        for _ in 0..READS {
+            if !has_room(batch) {
+                break;
+            }
             let result = match self.offload {
                 Offload::None => self.recv_packet(batch, tally),
                 Offload::Tcp | Offload::TcpUdp => self.recv_segment(batch, tally),

@@ -25,6 +25,8 @@ pub(super) enum Answer {
         /// Whether it has the flag in the program.
         close_on_exec: bool,
     },
+    /// It waits for [`Listener::answer`].
+    Later,
 }
 
 /// The listener of one filter.
@@ -67,7 +69,7 @@ impl Listener {
             if events.contains(PollFlags::POLLIN) {
                 if let Some(asked) = self.question(&mut question)? {
                     let answered = answer(&asked);
-                    self.answer(&asked, answered, &mut reply)?;
+                    self.answer_in(&asked, answered, &mut reply)?;
                 }
             } else if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
                 return Ok(());
@@ -102,13 +104,23 @@ impl Listener {
         }
     }
 
-    fn answer(
+    /// Answers a question that was answered by [`Answer::Later`], on whatever thread.
+    ///
+    /// # Errors
+    /// What the kernel says about the listener itself.
+    pub(super) fn answer(&self, asked: &libc::seccomp_notif, answer: io::Result<Answer>) -> io::Result<()> {
+        let mut reply = Room::new(self.sizes.seccomp_notif_resp, size_of::<libc::seccomp_notif_resp>());
+        self.answer_in(asked, answer, &mut reply)
+    }
+
+    fn answer_in(
         &self,
         asked: &libc::seccomp_notif,
         answer: io::Result<Answer>,
         room: &mut Room,
     ) -> io::Result<()> {
         let error = match answer {
+            Ok(Answer::Later) => return Ok(()),
             Ok(Answer::Continue) => return self.respond(room, asked.id, 0, 0, CONTINUE),
             Ok(Answer::Value(value)) => return self.respond(room, asked.id, value, 0, 0),
             Ok(Answer::Descriptor { descriptor, close_on_exec }) => {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -13,7 +14,7 @@ use super::seccomp_listener::{Answer, Listener};
 use super::shim_caller::Asker;
 use super::shim_look::Look;
 use super::shim_path::{Place, is_device_at, is_tun};
-use crate::shim::{Device, Ends, Reply};
+use crate::shim::{Device, Ends, Reply, Work};
 
 /// Bytes that a program's end may hold for it, if the machine's limit allows as many: about what an
 /// interface's queue of 500 packets holds.
@@ -22,16 +23,23 @@ const ROOM: usize = 1 << 20;
 /// The request that makes a descriptor an interface's (linux/if_tun.h).
 const TUNSETIFF: u32 = 0x4004_54ca;
 
+/// How many calls may be answered later at once. Those above it are waited for by all.
+const LATER: usize = 16;
+
 /// Answers the questions of a listener from [`crate::shim::spawn`] with `device`, on a thread of its
 /// own named `shim`, until the program and all that it started have ended.
 ///
 /// # Errors
 /// `EINVAL` when the descriptor is no such listener.
 pub fn serve(listener: OwnedFd, mut device: Box<dyn Device>) -> io::Result<JoinHandle<()>> {
-    let listener = Listener::new(listener)?;
+    let listener = Arc::new(Listener::new(listener)?);
     let mut look = Look::new(is_device_at);
+    let later = Arc::new(());
     thread::Builder::new().name("shim".to_owned()).spawn(move || {
-        let answered = listener.serve(|asked| answer(&listener, asked, device.as_mut(), &mut look));
+        let answered = listener.serve(|asked| match answer(&listener, asked, device.as_mut(), &mut look)? {
+            Reached::Answer(answer) => Ok(answer),
+            Reached::Work(descriptor, work) => answer_later(&listener, *asked, descriptor, work, &later),
+        });
         if let Err(error) = answered {
             tracing::error!(%error, "stopped serving the program: what it opens from now on fails");
         }
@@ -55,26 +63,93 @@ pub fn ends(nonblocking: bool) -> io::Result<Ends> {
     Ok(Ends { ours, program, inode })
 }
 
+/// What came of a question, or what is to be done for it by a caller with that descriptor.
+enum Reached {
+    Answer(Answer),
+    Work(i32, Work),
+}
+
+impl Reached {
+    fn of(reply: Reply, descriptor: i32) -> Self {
+        Self::Answer(match reply {
+            Reply::Continue => Answer::Continue,
+            Reply::Value(value) => Answer::Value(value.into()),
+            Reply::Later(work) => return Self::Work(descriptor, work),
+        })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a descriptor is an int, and a request to every driver")]
 fn answer(
     listener: &Listener,
     asked: &libc::seccomp_notif,
     device: &mut dyn Device,
     look: &mut Look<Place>,
-) -> io::Result<Answer> {
+) -> io::Result<Reached> {
+    let goes_on = Ok(Reached::Answer(Answer::Continue));
     if asked.data.arch != ARCHITECTURE {
-        return Ok(Answer::Continue);
+        return goes_on;
     }
     let asker = Asker::new(listener, asked);
     let call = asked.data.nr.cast_unsigned();
+    let arguments = &asked.data.args;
+    let descriptor = arguments[0] as u32 as i32;
+    let caller = asker.with_descriptor(descriptor);
     if call == number(libc::SYS_ioctl) {
-        return ioctl(&asker, &asked.data.args, device);
+        let request = arguments[1] as u32;
+        if request == TUNSETIFF {
+            asker.complain_if_closed(arguments[2]);
+        }
+        return Ok(Reached::of(device.ioctl(&caller, request, arguments[2])?, descriptor));
     }
-    let Some(opening) = Opening::of(call, &asked.data.args) else { return Ok(Answer::Continue) };
+    if call == number(libc::SYS_write) {
+        if arguments[2] != 0 {
+            return goes_on;
+        }
+        return Ok(Reached::of(device.write_nothing(&caller)?, descriptor));
+    }
+    open(&asker, call, arguments, device, look).map(Reached::Answer)
+}
+
+/// Has work done on a thread of its own, which answers then; unless there are many of those.
+fn answer_later(
+    listener: &Arc<Listener>,
+    asked: libc::seccomp_notif,
+    descriptor: i32,
+    work: Work,
+    later: &Arc<()>,
+) -> io::Result<Answer> {
+    let answer = move |listener: &Listener| {
+        let asker = Asker::new(listener, &asked);
+        work(&asker.with_descriptor(descriptor)).map(|value| Answer::Value(value.into()))
+    };
+    if Arc::strong_count(later) > LATER {
+        return answer(listener);
+    }
+    let (listener, counted) = (Arc::clone(listener), Arc::clone(later));
+    thread::Builder::new().name("shim join".to_owned()).spawn(move || {
+        let answered = answer(&listener);
+        if let Err(error) = listener.answer(&asked, answered) {
+            tracing::debug!(%error, "cannot answer a program");
+        }
+        drop(counted);
+    })?;
+    Ok(Answer::Later)
+}
+
+fn open(
+    asker: &Asker<'_>,
+    call: u32,
+    arguments: &[u64; 6],
+    device: &mut dyn Device,
+    look: &mut Look<Place>,
+) -> io::Result<Answer> {
+    let Some(opening) = Opening::of(call, arguments) else { return Ok(Answer::Continue) };
     let flags = match opening.how {
         How::Flags(flags) => flags,
         How::At(address) => asker.number(address)?,
     };
-    if !is_tun(&asker, opening.folder, opening.name, look) {
+    if !is_tun(asker, opening.folder, opening.name, look) {
         return Ok(Answer::Continue);
     }
     // Of openat2's flags, which are 64 bits, all that matter here are in the lower half.
@@ -87,19 +162,6 @@ fn answer(
         descriptor,
         close_on_exec: has(libc::O_CLOEXEC),
     }))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a request is an int to every driver")]
-fn ioctl(asker: &Asker<'_>, arguments: &[u64; 6], device: &mut dyn Device) -> io::Result<Answer> {
-    let caller = asker.with_descriptor(arguments[0] as u32 as i32);
-    let request = arguments[1] as u32;
-    if request == TUNSETIFF {
-        asker.complain_if_closed(arguments[2]);
-    }
-    Ok(match device.ioctl(&caller, request, arguments[2])? {
-        Reply::Continue => Answer::Continue,
-        Reply::Value(value) => Answer::Value(value.into()),
-    })
 }
 
 /// A call that opens a file.

@@ -115,10 +115,14 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Most programs whose memory we may not see never want an interface, so that is no warning yet.
+    /// Most programs whose memory we may not see never want an interface, so that is no warning yet; but one
+    /// that finds no device to open never comes further. Said once.
     fn note_closed(&self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::PermissionDenied {
-            tracing::debug!(pid = self.thread, "the program's memory is closed to hypertap");
+        static SAID: AtomicBool = AtomicBool::new(false);
+        if error.kind() == io::ErrorKind::PermissionDenied && !SAID.swap(true, Ordering::Relaxed) {
+            let program = fs::read_to_string(self.proc("comm")).unwrap_or_default();
+            let text = "the memory of a program is closed to hypertap; what it opens, the kernel answers";
+            tracing::info!(pid = self.thread, program = program.trim_end(), "{text}");
         }
     }
 

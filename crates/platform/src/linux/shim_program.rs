@@ -15,10 +15,12 @@ use libc::{
 };
 use nix::errno::Errno;
 use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{Pid, getpgid, getpgrp};
+
+use crate::process::hear_of_children;
 
 use super::seccomp_filter::{self, ARCHITECTURE, X32, answer, code, jump, load, low_half, number};
 
@@ -48,12 +50,17 @@ pub struct Program {
 /// program may have a single listener), `EINVAL` when the kernel knows none.
 pub fn spawn(command: &mut Command) -> io::Result<(Program, OwnedFd)> {
     set_child_subreaper(true)?;
+    // Who starts us may have it ignored, with which no child's end would be told.
+    let was_ignored = hear_of_children()?;
     let ours: SigSet = SIGNALS.into_iter().collect();
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&ours), Some(&mut before))?;
-    // SAFETY: the closure only makes system calls.
+    // SAFETY: the closure only makes system calls; no handler of ours is among what it sets.
     unsafe {
         command.pre_exec(move || {
+            if was_ignored {
+                signal(Signal::SIGCHLD, SigHandler::SigIgn)?;
+            }
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
             Ok(set_pdeathsig(Signal::SIGTERM)?)
         });
@@ -136,16 +143,16 @@ fn children() -> Vec<Pid> {
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok().map(Pid::from_raw)).collect()
 }
 
-/// The requests for interfaces that are asked about, `SIOCGIFNAME` to `SIOCSIFMAP`, and those of TUN devices,
+/// The requests for interfaces that are asked about, `SIOCADDRT` to `SIOCSIFMAP`, and those of TUN devices,
 /// by their lower 16 bits (a letter and a number).
-const INTERFACE: std::ops::RangeInclusive<u32> = 0x8910..=0x8971;
+const INTERFACE: std::ops::RangeInclusive<u32> = 0x890b..=0x8971;
 const TUN: std::ops::RangeInclusive<u32> = 0x54c8..=0x54ff;
 
 /// Which calls are asked about.
 fn filter() -> Vec<sock_filter> {
     // The places of the two ends, and how far each is from an instruction.
-    let allow = |from: u8| 19 - from - 1;
-    let notify = |from: u8| 20 - from - 1;
+    let allow = |from: u8| 22 - from - 1;
+    let notify = |from: u8| 23 - from - 1;
     let watched = (libc::O_ACCMODE | libc::O_PATH | libc::O_DIRECTORY).cast_unsigned();
     #[cfg(target_arch = "x86_64")]
     let open = libc::SYS_open;
@@ -157,22 +164,25 @@ fn filter() -> Vec<sock_filter> {
         jump(BPF_JEQ, ARCHITECTURE, 0, allow(1)),
         load(mem::offset_of!(libc::seccomp_data, nr)), // 2
         jump(BPF_JGE, X32, allow(3), 0),
-        jump(BPF_JEQ, number(libc::SYS_openat), 5, 0), // to 10
-        jump(BPF_JEQ, number(libc::SYS_ioctl), 7, 0),  // to 13
-        jump(BPF_JEQ, number(libc::SYS_openat2), notify(6), 0),
-        jump(BPF_JEQ, number(open), 0, allow(7)),
-        load(low_half(1)),                                                // 8: flags of open
-        sock_filter { code: code(BPF_JMP | BPF_JA), jt: 0, jf: 0, k: 1 }, // to 11
-        load(low_half(2)),                                                // 10: flags of openat
-        sock_filter { code: code(BPF_ALU | BPF_AND | BPF_K), jt: 0, jf: 0, k: watched }, // 11
-        jump(BPF_JEQ, libc::O_RDWR.cast_unsigned(), notify(12), allow(12)),
-        load(low_half(1)), // 13: request of ioctl
+        jump(BPF_JEQ, number(libc::SYS_write), 15, 0), // to 20
+        jump(BPF_JEQ, number(libc::SYS_openat), 5, 0), // to 11
+        jump(BPF_JEQ, number(libc::SYS_ioctl), 7, 0),  // to 14
+        jump(BPF_JEQ, number(libc::SYS_openat2), notify(7), 0),
+        jump(BPF_JEQ, number(open), 0, allow(8)),
+        load(low_half(1)),                                                // 9: flags of open
+        sock_filter { code: code(BPF_JMP | BPF_JA), jt: 0, jf: 0, k: 1 }, // to 12
+        load(low_half(2)),                                                // 11: flags of openat
+        sock_filter { code: code(BPF_ALU | BPF_AND | BPF_K), jt: 0, jf: 0, k: watched }, // 12
+        jump(BPF_JEQ, libc::O_RDWR.cast_unsigned(), notify(13), allow(13)),
+        load(low_half(1)), // 14: request of ioctl
         sock_filter { code: code(BPF_ALU | BPF_AND | BPF_K), jt: 0, jf: 0, k: 0xffff },
-        jump(BPF_JGE, INTERFACE.end() + 1, allow(15), 0),
-        jump(BPF_JGE, *INTERFACE.start(), notify(16), 0),
-        jump(BPF_JGE, TUN.end() + 1, allow(17), 0),
-        jump(BPF_JGE, *TUN.start(), notify(18), 0),
-        answer(SECCOMP_RET_ALLOW),      // 19
-        answer(SECCOMP_RET_USER_NOTIF), // 20
+        jump(BPF_JGE, INTERFACE.end() + 1, allow(16), 0),
+        jump(BPF_JGE, *INTERFACE.start(), notify(17), 0),
+        jump(BPF_JGE, TUN.end() + 1, allow(18), 0),
+        jump(BPF_JGE, *TUN.start(), notify(19), allow(19)),
+        load(low_half(2)), // 20: length of write
+        jump(BPF_JEQ, 0, notify(21), 0),
+        answer(SECCOMP_RET_ALLOW),      // 22
+        answer(SECCOMP_RET_USER_NOTIF), // 23
     ]
 }

@@ -80,13 +80,15 @@ impl Answer {
         Ok(Self { pinned: None, way: Way::Own(socket.as_fd().try_clone_to_owned()?) })
     }
 
-    /// Whether what is at the guest's path is still the socket that frames go to.
+    /// Whether what is at the guest's path is still the socket that frames go to, as far as can be seen.
     pub fn is_current(&self, name: &GuestName) -> bool {
         let identity = |file: FileStat| (file.st_dev, file.st_ino);
         match (&self.pinned, name.path()) {
             (Some(pinned), Some(path)) => match (fstat(pinned), lstat(path)) {
                 (Ok(pinned), Ok(there)) => identity(pinned) == identity(there),
-                _ => false,
+                (_, Err(Errno::ENOENT | Errno::ENOTDIR)) => false,
+                // It cannot be seen now.
+                _ => true,
             },
             _ => true,
         }

@@ -95,26 +95,38 @@ fn empty_datagrams_are_ignored_and_long_ones_counted() {
     assert_eq!((lengths, bench.ours.cut()), (vec![100, 1], 2));
 }
 
+/// Sends a byte with a descriptor, which from then on is nobody's but the receiver's. Returns its other end.
+fn pass(guest: &UnixDatagram, to: Option<&UnixAddr>) -> UnixDatagram {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    let byte = [io::IoSlice::new(b"a")];
+    let descriptors = [far.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    sendmsg(guest.as_raw_fd(), &byte, &rights, MsgFlags::empty(), to).unwrap();
+    near
+}
+
+fn is_closed(passed: &UnixDatagram) -> bool {
+    passed.send(b"x").is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 #[test]
 fn a_passed_descriptor_is_not_taken() {
     let mut bench = Bench::new();
     let guest = bench.guest("guest");
-    let (near, far) = UnixDatagram::pair().unwrap();
-    let descriptors = [far.as_raw_fd()];
-    let address = UnixAddr::new(&bench.path("ours")).unwrap();
-    sendmsg(
-        guest.as_raw_fd(),
-        &[io::IoSlice::new(b"a")],
-        &[ControlMessage::ScmRights(&descriptors)],
-        MsgFlags::empty(),
-        Some(&address),
-    )
-    .unwrap();
-    drop(far);
+    let passed = pass(&guest, Some(&UnixAddr::new(&bench.path("ours")).unwrap()));
     let received = bench.received();
     assert_eq!(received[0].1.uid, Some(own_uid()), "the credentials came all the same");
-    // Had we taken it, it would still be open.
-    assert!(near.send(b"x").is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused));
+    assert!(is_closed(&passed));
+}
+
+#[test]
+fn a_descriptor_that_the_one_guest_of_a_connected_socket_passes_is_not_taken() {
+    let (guest, ours) = UnixDatagram::pair().unwrap();
+    let mut ours = GuestSocket::connected(ours.into(), 100).unwrap();
+    let passed = pass(&guest, None);
+    ours.recv().unwrap();
+    assert_eq!(ours.received().0.iter().collect::<Vec<_>>(), [b"a"]);
+    assert!(is_closed(&passed));
 }
 
 #[test]

@@ -98,6 +98,22 @@ fn what_the_machine_sends_in_segments_comes_as_valid_packets_and_goes_back_in() 
 }
 
 #[test]
+fn a_burst_is_read_a_part_at_a_time() {
+    in_own_namespace(|| {
+        let mut queue = tun(Offload::None);
+        let socket = UdpSocket::bind("10.99.0.1:7000").expect("a socket");
+        for _ in 0..READS + 1 {
+            socket.send_to(b"x", "10.99.0.2:7000").expect("the device is up");
+        }
+        let (mut batch, mut tally) = (receive_batch(0), Tally::default());
+        assert!(queue.recv(&mut batch, &mut tally).expect("the device is there"), "more waits");
+        assert_eq!(batch.len(), READS);
+        assert!(!queue.recv(&mut batch, &mut tally).expect("the device is there"));
+        assert!(batch.len() > READS);
+    });
+}
+
+#[test]
 fn a_downed_interface_drops_and_a_deleted_one_is_an_error() {
     in_own_namespace(|| {
         let mut queue = tun(Offload::TcpUdp);
