@@ -454,6 +454,33 @@ class AsyncTapInterfaceTest(unittest.IsolatedAsyncioTestCase):
                         write(connection, [frame])
                         self.assertEqual(await tap.recv(FAR), frame)
 
+    async def test_a_time_limit_holds_while_another_task_waits(self) -> None:
+        with Server() as server:
+            async with await hypertap.aio.TapInterface.connect(server.where) as tap:
+                with server.accept() as connection:
+                    first = asyncio.ensure_future(tap.recv())
+                    await asyncio.sleep(0)
+                    for timeout in (0, 0.05):
+                        self.assertIsNone(await asyncio.wait_for(tap.recv(timeout), FAR))
+                    # Whoever is cancelled while it waits for its turn does not have it.
+                    second, third = (asyncio.ensure_future(tap.recv()) for _ in range(2))
+                    await asyncio.sleep(0)
+                    second.cancel()
+                    write(connection, frames(2))
+                    self.assertEqual([await first, await third], frames(2))
+
+                    async def fill() -> None:
+                        while True:
+                            await tap.send(ipv4(1400))
+
+                    filling = asyncio.ensure_future(fill())
+                    while not tap._waiters:
+                        await asyncio.sleep(0)
+                    for timeout in (0, 0.05):
+                        with self.assertRaisesRegex(TimeoutError, "no room in time"):
+                            await asyncio.wait_for(tap.send(ipv4(20), timeout), FAR)
+                    filling.cancel()
+
     async def test_the_end_is_an_error_and_closing_wakes_who_waits(self) -> None:
         with Server() as server:
             tap = await hypertap.aio.TapInterface.connect(server.where)

@@ -88,6 +88,8 @@ int hypertap_tap_connect(struct hypertap_tap **tap, const char *where,
 /*
  * Makes an interface, which is there and has its addresses when this returns. It lasts until
  * hypertap_tap_close, and no longer than this process. For the rest as hypertap_tap_connect.
+ *
+ * Where the process ignores SIGCHLD it does not while this runs, for the reason of a failure comes with a child's end.
  */
 int hypertap_tap_open(struct hypertap_tap **tap, const struct hypertap_tap_options *options, char *error,
                       size_t error_size);

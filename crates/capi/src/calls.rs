@@ -9,6 +9,7 @@ use hypertap_client::TapError;
 use hypertap_client::blocking::TapInterface;
 
 use crate::Tap;
+use crate::children::Told;
 use crate::error::Failure;
 use crate::options::Wishes;
 
@@ -17,6 +18,7 @@ pub(crate) fn connect(place: &str, wishes: &Wishes) -> Result<Tap, Failure> {
 }
 
 pub(crate) fn open(wishes: &Wishes) -> Result<Tap, Failure> {
+    let _told = Told::begin();
     Ok(tap(TapInterface::open(wishes.spec())?))
 }
 

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "pointers come from C and go there; each block says what the header asks for")]
 
 mod calls;
+mod children;
 mod error;
 mod options;
 mod text;

@@ -159,19 +159,22 @@ class AsyncTunnel(AsyncConnection):
         everything that arrived before has been read.
         """
         deadline = None if timeout is None else self._loop.time() + timeout
-        async with self._receiving_packets:
+        if not await self._receiving_packets.take(deadline):
+            raise TimeoutError("no packet in time")
+        try:
             plane = self.plane
             self._taken += 1
             if self._taken % _FAIRNESS == 0:
                 await asyncio.sleep(0)
-            try:
-                while True:
-                    packet = plane.try_recv()
-                    if packet is not None:
-                        return packet
-                    await self._wait_packets(plane, False, deadline)
-            except PlaneClosed as error:
-                raise await self._why_closed() from error
+            while True:
+                packet = plane.try_recv()
+                if packet is not None:
+                    return packet
+                await self._wait_packets(plane, False, deadline)
+        except PlaneClosed as error:
+            raise await self._why_closed() from error
+        finally:
+            self._receiving_packets.give()
 
     async def send(self, packet: bytes, timeout: Optional[float] = None) -> None:
         """Gives one IP packet to the machine as if it had arrived from the network.
@@ -184,16 +187,19 @@ class AsyncTunnel(AsyncConnection):
     async def send_many(self, packets: Iterable[bytes], timeout: Optional[float] = None) -> None:
         """:meth:`send` for several packets."""
         deadline = None if timeout is None else self._loop.time() + timeout
-        async with self._sending_packets:
+        if not await self._sending_packets.take(deadline):
+            raise TimeoutError("no room in time")
+        try:
             plane = self._running_plane()
-            try:
-                for packet in packets:
-                    while not plane.try_send(packet):
-                        await self._wait_packets(plane, True, deadline)
-                while not plane.flush():
+            for packet in packets:
+                while not plane.try_send(packet):
                     await self._wait_packets(plane, True, deadline)
-            except PlaneClosed as error:
-                raise await self._why_closed() from error
+            while not plane.flush():
+                await self._wait_packets(plane, True, deadline)
+        except PlaneClosed as error:
+            raise await self._why_closed() from error
+        finally:
+            self._sending_packets.give()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Packets until the tunnel is stopped by ``stop``; any other end raises."""

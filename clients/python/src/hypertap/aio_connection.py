@@ -20,6 +20,7 @@ from .events import StopReason
 from .opening import Opening
 from .planes import Plane
 from .protocol import Reply
+from .turn import Turn
 
 T = TypeVar("T")
 C = TypeVar("C", bound="AsyncConnection")
@@ -42,8 +43,8 @@ class AsyncConnection(Endpoint, AsyncClosing):
         """Connects, which the start of an ``async with`` block does.  Raises as :class:`~hypertap.Tunnel` does."""
         loop = asyncio.get_running_loop()
         self._loop = loop
-        self._receiving_packets = asyncio.Lock()
-        self._sending_packets = asyncio.Lock()
+        self._receiving_packets = Turn()
+        self._sending_packets = Turn()
         sock = await loop.run_in_executor(None, self._open_socket)
         sock.setblocking(False)
         self._sock = sock

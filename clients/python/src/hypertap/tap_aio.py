@@ -13,6 +13,7 @@ from . import tap_link
 from .closing import AsyncClosing
 from .tap_link import CLOSED_HERE, TapClosed, TapLink
 from .tap_options import ConnectOptions, OpenOptions, Where
+from .turn import Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # of the checker; the standard library has it from 3.11
@@ -31,8 +32,8 @@ class TapInterface(AsyncClosing):
         """Not to be called: see :meth:`connect` and :meth:`open`."""
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._receiving = asyncio.Lock()
-        self._sending = asyncio.Lock()
+        self._receiving = Turn()
+        self._sending = Turn()
         self._waiters: "set[asyncio.Future[None]]" = set()
         self._taken = 0
 
@@ -85,19 +86,22 @@ class TapInterface(AsyncClosing):
         Raises TapClosed once the interface is gone and all that came before was received; ProtocolError.
         """
         deadline = self._deadline(timeout)
-        async with self._receiving:
+        if not await self._receiving.take(deadline):
+            return None
+        try:
             self._taken += 1
             if self._taken % _FAIRNESS == 0:
                 await asyncio.sleep(0)
-            try:
-                while True:
-                    frame = self._link.try_recv()
-                    if frame is not None:
-                        return frame
-                    if not await self._ready(deadline, write=False):
-                        return None
-            except TapClosed as error:
-                raise await self._why(error) from error
+            while True:
+                frame = self._link.try_recv()
+                if frame is not None:
+                    return frame
+                if not await self._ready(deadline, write=False):
+                    return None
+        except TapClosed as error:
+            raise await self._why(error) from error
+        finally:
+            self._receiving.give()
 
     async def send(self, frame: bytes, timeout: Optional[float] = None) -> None:
         """Sends one frame to the machine, waiting for room at most ``timeout`` seconds (None: no end).
@@ -105,18 +109,20 @@ class TapInterface(AsyncClosing):
         A frame is taken whole or not at all.  Raises TimeoutError when none of it was taken, TapClosed, ValueError.
         """
         deadline = self._deadline(timeout)
-        async with self._sending:
-            try:
-                while not self._link.try_send(frame):
-                    if not await self._ready(deadline, write=True):
-                        raise TimeoutError("no room in time")
-                while not self._link.flush() and await self._ready(deadline, write=True):
-                    pass
-            except TapClosed as error:
-                raise await self._why(error) from error
-            finally:
-                if self._link.unsent and self._link.fileno() >= 0:
-                    self._loop.add_writer(self._link.fileno(), self._flush)
+        if not await self._sending.take(deadline):
+            raise TimeoutError("no room in time")
+        try:
+            while not self._link.try_send(frame):
+                if not await self._ready(deadline, write=True):
+                    raise TimeoutError("no room in time")
+            while not self._link.flush() and await self._ready(deadline, write=True):
+                pass
+        except TapClosed as error:
+            raise await self._why(error) from error
+        finally:
+            if self._link.unsent and self._link.fileno() >= 0:
+                self._loop.add_writer(self._link.fileno(), self._flush)
+            self._sending.give()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Frames until the interface is gone."""

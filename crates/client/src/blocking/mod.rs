@@ -3,8 +3,9 @@
 mod data;
 mod tap;
 
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use hypertap_wire::command::Verb;
@@ -19,9 +20,18 @@ use crate::connect::connect;
 use crate::error::{Error, Result};
 use crate::protocol::{Protocol, Ticket};
 use crate::session::{CONNECT_TIME, REPLY_TIME, Session};
-use crate::socket::{Deadline, wait};
+use crate::socket::{Deadline, Socket, wait};
 use crate::start::Prepared;
 use crate::{Address, Event, PastEvent, Routes, Start, Stats, Status};
+
+/// A connected stream socket that does not block, for a program that speaks a protocol of its own on it. A queue of
+/// connections that is full is waited for, where connect(2) refuses with `EAGAIN`; over TCP it does not delay.
+///
+/// # Errors
+/// Of connect(2); `TimedOut`.
+pub fn connect_stream(address: &Address, timeout: Duration) -> io::Result<OwnedFd> {
+    connect(address, timeout).map(Socket::into_descriptor)
+}
 
 /// A connection to a daemon's command plane.
 ///
