@@ -64,7 +64,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             break
         }
         'hypertap;tap' {
-            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT, where ADDR may be a name; may be repeated')
             [CompletionResult]::new('--fd', '--fd', [CompletionResultType]::ParameterName, 'Serve this inherited descriptor (0: standard input): a connected socket, or one that listens; may be repeated')
             [CompletionResult]::new('--framing', '--framing', [CompletionResultType]::ParameterName, 'How frames stand in what clients send and get')
             [CompletionResult]::new('--max-clients', '--max-clients', [CompletionResultType]::ParameterName, 'Serve so many clients at once, as ports of one learning switch')

@@ -59,7 +59,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hypertap;tap'= {
-            cand --listen 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated'
+            cand --listen 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT, where ADDR may be a name; may be repeated'
             cand --fd 'Serve this inherited descriptor (0: standard input): a connected socket, or one that listens; may be repeated'
             cand --framing 'How frames stand in what clients send and get'
             cand --max-clients 'Serve so many clients at once, as ports of one learning switch'

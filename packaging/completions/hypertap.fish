@@ -62,7 +62,7 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l no-control 
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l no-offload -d 'Do not use the kernel\'s segmentation and checksum offload'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -l replace -d 'Take the interface over if another hypertap has it'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tunnel" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l listen -d 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l listen -d 'Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT, where ADDR may be a name; may be repeated' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l fd -d 'Serve this inherited descriptor (0: standard input): a connected socket, or one that listens; may be repeated' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l framing -d 'How frames stand in what clients send and get' -r -f -a "auto\t'Found out by the first frame'
 le16\t'Each frame after its length in 16 bits, low byte first'

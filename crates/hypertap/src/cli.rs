@@ -73,6 +73,19 @@ pub enum Command {
 /// The name under which this program is the tap door and nothing else.
 const TAPSERVER: &str = "tapserver";
 
+/// The name that this program was called by, of the two that it answers to.
+pub fn name() -> &'static str {
+    let called = env::args_os().next();
+    let called = called.as_ref().and_then(|word| Path::new(word).file_name());
+    if called.is_some_and(|name| name == TAPSERVER) { TAPSERVER } else { "hypertap" }
+}
+
+/// Whether the first of the words that is a command is the tap door's.
+fn names_tap(words: &[OsString]) -> bool {
+    let cli = Cli::command();
+    words.iter().skip(1).find(|word| cli.find_subcommand(word).is_some()).is_some_and(|word| word == "tap")
+}
+
 /// Reads the command line.
 ///
 /// # Errors
@@ -80,13 +93,12 @@ const TAPSERVER: &str = "tapserver";
 /// says so itself.
 pub fn parse() -> Result<Cli, Result<(), Failure>> {
     let words: Vec<OsString> = env::args_os().collect();
-    let name = words.first().and_then(|word| Path::new(word).file_name());
-    let is_tapserver = name.is_some_and(|name| name == TAPSERVER);
+    let is_tapserver = name() == TAPSERVER;
     if is_tapserver && words.len() == 1 {
         log::complain(tap::TapServer::command().render_long_help());
         std::process::exit(Exit::Usage as i32);
     }
-    let is_tap = is_tapserver || words.iter().any(|word| word == "tap");
+    let is_tap = is_tapserver || names_tap(&words);
     let parsed = if is_tapserver {
         let server = tap::TapServer::try_parse_from(words);
         server.map(|server| Cli { log: server.log, command: Command::Tap(server.tap) })
@@ -102,12 +114,16 @@ pub fn parse() -> Result<Cli, Result<(), Failure>> {
     })
 }
 
-/// What clap says is wrong, without the usage after it.
+/// What clap says is wrong, and its first tip, without the usage after them.
 fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
-    first.split_whitespace().collect::<Vec<_>>().join(" ")
+    let said = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.lines().map(str::trim).find(|line| line.starts_with("tip: ")) {
+        Some(tip) => format!("{said}; {tip}"),
+        None => said,
+    }
 }
 
 /// Does what the command line says.
@@ -128,5 +144,26 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Recover(args) => recover::run(&args),
         Command::Helper(args) => helper::run(&args),
         Command::Generate(args) => generate::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_one_sentence_with_a_tip_where_there_is_one() {
+        let said = |words: &[&str]| sentence(&Cli::try_parse_from(words).expect_err("it is wrong"));
+        let text = said(&["hypertap", "tap", "--listn=/x"]);
+        assert_eq!(text, "unexpected argument '--listn' found; tip: a similar argument exists: '--listen'");
+        let text = said(&["hypertap", "tap", "--mtu=x"]);
+        assert_eq!(text, "invalid value 'x' for '--mtu <BYTES>': invalid digit found in string");
+    }
+
+    #[test]
+    fn the_tap_door_is_named_by_its_command_alone() {
+        let names = |words: &[&str]| names_tap(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(names(&["hypertap", "tap", "--keep"]) && names(&["hypertap", "--log", "debug", "tap"]));
+        assert!(!names(&["hypertap", "shim", "--", "tap"]) && !names(&["tap", "tunnel", "--name", "tap"]));
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use hypertap_platform::MachineError;
 use hypertap_platform::helper::HelperStart;
 
-use crate::log;
+use crate::{cli, log};
 
 /// Exit codes, the same for every command. A bad command line is 2 as well; clap says so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Failure {
     /// Prints the sentence, as the log goes, lest a reader that does not read hold up the end, and yields the
     /// code.
     pub fn report(&self) -> ExitCode {
-        log::complain(format_args!("hypertap: {}", self.sentence()));
+        log::complain(format_args!("{}: {}", cli::name(), self.sentence()));
         ExitCode::from(self.exit as u8)
     }
 

@@ -2,84 +2,85 @@
 //!
 //! A socket file says nothing of its owner: nobody listens on one that was left behind, and nobody does yet
 //! on one between bind(2) and listen(2). So whoever makes or judges one holds the lock of its folder.
+//!
+//! Nor does a path say for long what it leads to: whoever owns a folder on the way may put another in its place at
+//! any time. So the folder is held from the first look to the removal, and what is judged, given away or removed is
+//! what is in that one. Only bind(2) takes the path, under which clients see the socket: where that led elsewhere
+//! meanwhile, nothing new is in the folder that is held.
 
+mod place;
+
+use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
 
-use hypertap_platform::pinned::Pinned;
-use nix::fcntl::{Flock, FlockArg};
-use nix::libc;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 
-/// How long another may hold a folder's lock before we go on without: everybody who can read the folder may,
-/// and for ever.
-const PATIENCE: Duration = Duration::from_millis(500);
+use self::place::{Identity, Place};
+
+/// A socket's file that was seen at a path.
+#[derive(Debug)]
+pub struct Seen {
+    path: PathBuf,
+    place: Place,
+    identity: Identity,
+}
+
+impl Seen {
+    /// That which is at a path; nothing where no socket is there. With a number, only that which has it (see
+    /// [`SocketFile::number`]).
+    pub fn at(path: &Path, number: Option<&OsStr>) -> Option<Self> {
+        let place = Place::of(path).ok()?;
+        let identity = place.identity()?;
+        let is_it = number.is_none_or(|number| number == identity.number().as_str());
+        is_it.then(|| Self { path: path.to_owned(), place, identity })
+    }
+
+    /// Removes it, unless another's is there by now.
+    ///
+    /// # Errors
+    /// Of unlink(2).
+    pub fn remove(&self) -> io::Result<()> {
+        let _alone = self.place.lock();
+        if self.place.identity() == Some(self.identity) { self.place.remove() } else { Ok(()) }
+    }
+}
 
 /// The file of a socket that we listen on; dropping this removes it, unless another's is there by then.
 #[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: Option<Identity>,
-}
+pub struct SocketFile(Seen);
 
 impl SocketFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
+    }
+
+    /// What tells it from any other file, as long as its socket is there.
+    pub fn number(&self) -> String {
+        self.0.identity.number()
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // After dropping rights it may not be ours to remove; the helper does it then.
-        let _ = remove_if_same(&self.path, self.identity);
+        let _ = self.0.remove();
     }
-}
-
-/// What tells a socket's file from a later one at the same path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    device: u64,
-    inode: u64,
-    /// When it was made, where the file system knows: an inode's number may be used again.
-    made: Option<SystemTime>,
-}
-
-impl Identity {
-    /// That of the socket at a path, if one is there.
-    pub fn of(path: &Path) -> Option<Self> {
-        Self::of_socket(&fs::symlink_metadata(path).ok()?)
-    }
-
-    fn of_socket(file: &Metadata) -> Option<Self> {
-        let identity = Self { device: file.dev(), inode: file.ino(), made: file.created().ok() };
-        file.file_type().is_socket().then_some(identity)
-    }
-}
-
-/// Removes a socket's file if it is still the one that it was.
-///
-/// # Errors
-/// Of unlink(2).
-pub fn remove_if_same(path: &Path, before: Option<Identity>) -> io::Result<()> {
-    let _alone = lock(path);
-    if before.is_some() && Identity::of(path) == before { fs::remove_file(path) } else { Ok(()) }
 }
 
 /// Removes those of a folder's sockets that nobody listens on, as far as they are ours to remove.
 pub fn remove_dead(paths: &[PathBuf]) {
-    let _alone = paths.first().and_then(|path| lock(path));
-    for path in paths {
-        if is_dead(path).unwrap_or(false) {
-            let _ = fs::remove_file(path);
+    let places: Vec<Place> = paths.iter().filter_map(|path| Place::of(path).ok()).collect();
+    let _alone = places.first().and_then(Place::lock);
+    for place in &places {
+        if place.is_dead().unwrap_or(false) {
+            let _ = place.remove();
         }
     }
 }
@@ -154,10 +155,11 @@ pub enum Kind {
 /// socket's file is replaced. To be called while the process has one thread.
 ///
 /// # Errors
-/// Why it cannot be had; no file is left then.
+/// Why it cannot be had; no file is left then, unless the path led elsewhere meanwhile.
 pub fn bind_for(path: &Path, kind: Kind, access: &Access) -> Result<(OwnedFd, SocketFile), NotBound> {
-    let _alone = lock(path);
-    make_room(path)?;
+    let place = Place::of(path)?;
+    let _alone = place.lock();
+    place.make_room()?;
     let before = umask(Mode::from_bits_truncate(0o777));
     let bound = match kind {
         Kind::Stream => UnixListener::bind(path).map(OwnedFd::from),
@@ -165,20 +167,20 @@ pub fn bind_for(path: &Path, kind: Kind, access: &Access) -> Result<(OwnedFd, So
     };
     umask(before);
     let socket = bound?;
-    match hand_over(path, access) {
-        Ok(identity) => Ok((socket, SocketFile { path: path.to_owned(), identity: Some(identity) })),
+    match hand_over(&place, access) {
+        Ok(identity) => Ok((socket, SocketFile(Seen { path: path.to_owned(), place, identity }))),
         Err(NotBound::Replaced) => Err(NotBound::Replaced),
         Err(error) => {
-            let _ = fs::remove_file(path);
+            let _ = place.remove();
             Err(error)
         }
     }
 }
 
-/// Gives the socket's file that we have just made at a path to whom it is to be, and opens it to them. Whatever is
-/// at the path by then is looked at first, and only what was looked at is changed.
-fn hand_over(path: &Path, access: &Access) -> Result<Identity, NotBound> {
-    let pinned = match Pinned::open(path) {
+/// Gives the socket's file that we have just made at a place to whom it is to be, and opens it to them. Whatever is
+/// there by then is looked at first, and only what was looked at is changed.
+fn hand_over(place: &Place, access: &Access) -> Result<Identity, NotBound> {
+    let pinned = match place.pin() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(NotBound::Replaced),
         pinned => pinned?,
     };
@@ -206,212 +208,22 @@ fn hand_over(path: &Path, access: &Access) -> Result<Identity, NotBound> {
 pub fn bind(paths: &[PathBuf]) -> Result<(UnixListener, SocketFile), (PathBuf, NotBound)> {
     let mut refused = (PathBuf::new(), NotBound::Io(ErrorKind::NotFound.into()));
     for path in paths {
-        let _alone = lock(path);
-        match bind_alone(path) {
-            Ok(listener) => {
-                return Ok((listener, SocketFile { path: path.clone(), identity: Identity::of(path) }));
-            }
+        match bind_for_all(path) {
             Err(error @ (NotBound::Live | NotBound::Foreign)) => refused = (path.clone(), error),
-            Err(error) => return Err((path.clone(), error)),
+            bound => return bound.map_err(|error| (path.clone(), error)),
         }
     }
     Err(refused)
 }
 
-/// Removes a stale socket's file.
-fn make_room(path: &Path) -> Result<(), NotBound> {
-    match fs::symlink_metadata(path) {
-        Ok(file) if !file.file_type().is_socket() => Err(NotBound::Other),
-        Ok(_) if is_dead(path)? => match fs::remove_file(path) {
-            // Whose folder it is may be: it is sticky.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(NotBound::Foreign),
-            removed => Ok(removed?),
-        },
-        Ok(_) => Err(NotBound::Live),
-        Err(_) => Ok(()),
-    }
-}
-
-fn bind_alone(path: &Path) -> Result<UnixListener, NotBound> {
-    make_room(path)?;
+fn bind_for_all(path: &Path) -> Result<(UnixListener, SocketFile), NotBound> {
+    let place = Place::of(path)?;
+    let _alone = place.lock();
+    place.make_room()?;
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
-}
-
-/// Whether a socket's file is there that nobody has open, whichever kind of socket it was.
-fn is_dead(path: &Path) -> Result<bool, NotBound> {
-    if Identity::of(path).is_none() {
-        return Ok(false);
-    }
-    // No connection is made, which would be a client to some: a stream's socket is found, and refuses to
-    // be one of datagrams; that of datagrams sends nothing.
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
-    socket.set_nonblocking(true)?;
-    let connected = socket.connect(&socket2::SockAddr::unix(path)?);
-    match connected.map_err(|error| error.kind()) {
-        Err(ErrorKind::ConnectionRefused) => Ok(true),
-        Err(ErrorKind::PermissionDenied) => Err(NotBound::Foreign),
-        _ => Ok(false),
-    }
-}
-
-/// The lock of the folder that a path is in, unless somebody holds it for longer than any of us does.
-fn lock(path: &Path) -> Option<Flock<File>> {
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let mut folder = File::open(folder).ok()?;
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Some(lock),
-            Err(_) if Instant::now() > end => return None,
-            Err((back, _)) => folder = back,
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
+    let identity = hand_over(&place, &Access { mode: 0o666, owner: None, group: None })?;
+    Ok((listener, SocketFile(Seen { path: path.to_owned(), place, identity })))
 }
 
 #[cfg(test)]
-mod tests {
-    use nix::fcntl::AT_FDCWD;
-    use nix::sys::stat::{UtimensatFlags, utimensat};
-    use nix::sys::time::TimeSpec;
-
-    use super::*;
-
-    fn listen(paths: &[PathBuf]) -> (UnixListener, SocketFile) {
-        bind(paths).expect("nobody is there")
-    }
-
-    #[test]
-    fn the_file_goes_with_its_owner_but_not_once_it_is_anothers() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("control.sock");
-        let (listener, file) = listen(std::slice::from_ref(&path));
-        drop(listener);
-        // Nobody listens any more, and another starts before the file is removed.
-        let (_successor, theirs) = listen(std::slice::from_ref(&path));
-        drop(file);
-        assert!(path.exists(), "the successor's file was removed");
-        drop(theirs);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_others_touch_is_the_same_still() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("control.sock");
-        let (_listener, file) = listen(std::slice::from_ref(&path));
-        let then = TimeSpec::new(1, 0);
-        utimensat(AT_FDCWD, &path, &then, &then, UtimensatFlags::NoFollowSymlink).expect("it is ours");
-        drop(file);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn the_first_path_that_is_free_is_taken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let paths = ["control.sock", "control-5500.sock"].map(|name| folder.path().join(name));
-        let (_first, file) = listen(&paths);
-        assert_eq!(file.path(), paths[0]);
-        let (_second, other) = listen(&paths);
-        assert_eq!(other.path(), paths[1]);
-        assert!(matches!(bind(&paths), Err((path, NotBound::Live)) if path == paths[1]));
-        let file = folder.path().join("file");
-        fs::write(&file, "").expect("ours");
-        let refused = bind(&[file.clone(), paths[1].clone()]);
-        assert!(
-            matches!(refused, Err((path, NotBound::Other)) if path == file),
-            "the one that is in the way is named"
-        );
-    }
-
-    #[test]
-    fn many_that_start_at_once_each_get_a_path_of_their_own() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for round in 0..50 {
-            let paths = |number: usize| {
-                [format!("{round}.sock"), format!("{round}-{number}.sock")]
-                    .map(|name| folder.path().join(name))
-            };
-            drop(UnixListener::bind(&paths(0)[0]).expect("one that was left"));
-            let got: Vec<_> = thread::scope(|scope| {
-                let starting: Vec<_> =
-                    (0..4).map(|number| scope.spawn(move || listen(&paths(number)))).collect();
-                starting.into_iter().map(|one| one.join().expect("it starts")).collect()
-            });
-            let first = got.iter().filter(|(_, file)| file.path() == paths(0)[0]).count();
-            assert_eq!(first, 1, "round {round}");
-            assert!(got.iter().all(|(_, file)| file.path().exists()));
-        }
-    }
-
-    #[test]
-    fn a_file_has_the_mode_that_was_asked_for_and_a_dead_one_of_either_kind_is_replaced() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("tap");
-        for (kind, other) in [(Kind::Stream, Kind::Datagram), (Kind::Datagram, Kind::Stream)] {
-            for mode in [0o600, 0o660, 0o222, 0] {
-                let access = Access { mode, owner: None, group: None };
-                let (socket, file) = bind_for(&path, kind, &access).expect("nobody is there");
-                assert_eq!(fs::metadata(&path).expect("made").mode() & 0o777, mode);
-                if nix::unistd::geteuid().is_root() {
-                    for kind in [kind, other] {
-                        assert!(matches!(bind_for(&path, kind, &access), Err(NotBound::Live)));
-                    }
-                }
-                drop(socket);
-                // As a SIGKILL leaves it.
-                std::mem::forget(file);
-            }
-        }
-        fs::remove_file(&path).expect("the last is there");
-        fs::write(&path, "").expect("ours");
-        let access = Access { mode: 0o600, owner: None, group: None };
-        assert!(matches!(bind_for(&path, Kind::Stream, &access), Err(NotBound::Other)));
-    }
-
-    #[test]
-    fn what_somebody_has_put_in_the_sockets_place_is_not_handed_over() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (path, theirs) = (folder.path().join("tap"), folder.path().join("theirs"));
-        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
-        let access = Access { mode: 0o666, owner: None, group: None };
-        let is_refused = || matches!(hand_over(&path, &access), Err(NotBound::Replaced));
-        assert!(is_refused(), "nothing is there");
-        fs::write(&theirs, "a secret").expect("ours");
-        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).expect("ours");
-        std::os::unix::fs::symlink(&theirs, &path).expect("ours");
-        assert!(is_refused(), "a symbolic link");
-        fs::remove_file(&path).expect("ours");
-        fs::hard_link(&theirs, &path).expect("ours");
-        assert!(is_refused(), "another file");
-        assert_eq!(mode(&theirs), 0o600);
-
-        for file in [&path, &theirs] {
-            fs::remove_file(file).expect("ours");
-        }
-        let _listener = UnixListener::bind(&theirs).expect("ours");
-        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).expect("ours");
-        fs::hard_link(&theirs, &path).expect("ours");
-        assert!(is_refused(), "another socket");
-        assert_eq!(mode(&theirs), 0o600);
-        fs::remove_file(&theirs).expect("ours");
-        assert_eq!(hand_over(&path, &access).ok(), Identity::of(&path));
-        assert_eq!(mode(&path), 0o666);
-    }
-
-    #[test]
-    fn only_a_socket_that_nobody_listens_on_is_dead() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = |name| folder.path().join(name);
-        let live = UnixListener::bind(path("live")).expect("ours");
-        drop(UnixListener::bind(path("dead")).expect("ours"));
-        fs::write(path("file"), "").expect("ours");
-        remove_dead(&["live", "dead", "file"].map(path));
-        for (name, stays) in [("live", true), ("dead", false), ("file", true)] {
-            assert_eq!(path(name).exists(), stays, "{name}");
-        }
-        drop(live);
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! `hypertap helper`: the privileged half in a process of its own.
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use hypertap_platform::{Privileged, in_process_without_journal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
-use crate::socket_file::{Identity, remove_if_same};
+use crate::socket_file::Seen;
 use crate::tunnel::startup::{in_process, recover_as_far_as_possible, replacing};
 
 /// Do the jobs that need rights for another hypertap process
@@ -34,6 +35,10 @@ pub struct HelperArgs {
     /// A file or empty directory to remove at the end, for a daemon that has dropped its rights
     #[arg(long, value_name = "PATH", hide = true)]
     pub remove: Vec<PathBuf>,
+
+    /// A socket's file to remove likewise: its device's and its own number, as in 8:1234, and its path
+    #[arg(long, value_names = ["NUMBER", "PATH"], num_args = 2, hide = true)]
+    pub remove_socket: Vec<OsString>,
 
     /// Take interfaces over from other instances
     #[arg(long, hide = true)]
@@ -61,9 +66,9 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
         );
         return Err(Failure::new(Exit::Usage, text));
     }
-    if (args.state_dir.is_some() || !args.remove.is_empty() || args.replace)
-        && std::env::var_os("PKEXEC_UID").is_some()
-    {
+    let takes_paths =
+        args.state_dir.is_some() || !args.remove.is_empty() || !args.remove_socket.is_empty() || args.replace;
+    if takes_paths && std::env::var_os("PKEXEC_UID").is_some() {
         let text = anyhow!("through pkexec the helper takes no paths from its user, and no --replace");
         return Err(Failure::new(Exit::Usage, text));
     }
@@ -76,7 +81,9 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
     // What none can do without is tried once before there is any, since each would fail at it.
     drop(half(args, state_dir)?);
     // What is there now is our daemon's; what is there at its end may be its successor's.
-    let sockets: Vec<_> = args.remove.iter().map(|path| Identity::of(path)).collect();
+    let found: Vec<_> = args.remove.iter().map(|path| Seen::at(path, None)).collect();
+    let told = args.remove_socket.chunks_exact(2);
+    let told: Vec<_> = told.filter_map(|told| Seen::at(told[1].as_ref(), Some(&told[0]))).collect();
     let code = keep(socket, FINALS, |work| match work_until_told(work, args, state_dir) {
         Ok(()) => 0,
         Err(failure) => {
@@ -84,10 +91,13 @@ pub fn run(args: &HelperArgs) -> Result<(), Failure> {
             failure.exit as u8
         }
     });
-    for (path, before) in args.remove.iter().zip(sockets) {
-        // The daemon has removed what it could.
-        let _ = match before {
-            Some(_) => remove_if_same(path, before),
+    // The daemon has removed what it could.
+    for socket in told {
+        let _ = socket.remove();
+    }
+    for (path, socket) in args.remove.iter().zip(found) {
+        let _ = match socket {
+            Some(socket) => socket.remove(),
             None => std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path)),
         };
     }

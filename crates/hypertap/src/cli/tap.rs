@@ -1,16 +1,22 @@
 //! `hypertap tap`: an Ethernet interface for a program that opens a socket.
 
+mod address;
+mod place;
+
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
-use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use hypertap_platform::inherited;
 use hypertap_wire::command::{INTERFACE_NAME, is_interface_name};
 use hypertap_wire::ethernet::MacAddress;
 
+use self::address::{ipv4, ipv6, name_server};
+use self::place::listen;
+pub use self::place::{FramingName, Listen, Place};
+pub(super) use self::{address::mac_address, place::place_of};
 use super::EXIT_CODES;
 use crate::exit::{Exit, Failure};
 use crate::log::{self, LogOptions};
@@ -32,46 +38,8 @@ Examples:
 
 SIGUSR1 writes a report of all ports to the log.";
 
-/// How frames stand in what a client sends and gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FramingName {
-    /// Found out by the first frame
-    Auto,
-    /// Each frame after its length in 16 bits, low byte first
-    Le16,
-    /// Bare frames, sized by what is in them
-    Unframed,
-    /// Each frame after its length in 32 bits, high byte first
-    Qemu,
-    /// A Unix datagram a frame
-    Datagram,
-}
-
-/// A socket to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Where.
-    pub place: Place,
-    /// How its clients frame, where that was said.
-    pub framing: Option<FramingName>,
-}
-
-/// Where a socket is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A file.
-    Unix(PathBuf),
-    /// A TCP address.
-    Tcp(SocketAddr),
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => path.display().fmt(f),
-            Self::Tcp(address) => address.fmt(f),
-        }
-    }
+fn after_help() -> String {
+    format!("{PROTOCOL}\n\n{EXIT_CODES}")
 }
 
 const ABOUT: &str = "Give a program an Ethernet interface through a socket";
@@ -84,10 +52,10 @@ emulators (Dolphin's \"Broadband Adapter (tapserver)\"), QEMU, and whatever open
 
 /// What it is run with.
 #[derive(Args, Clone, Debug)]
-#[command(about = ABOUT, long_about = LONG_ABOUT, after_help = PROTOCOL, arg_required_else_help = true)]
+#[command(about = ABOUT, long_about = LONG_ABOUT, after_help = after_help(), arg_required_else_help = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct TapArgs {
-    /// Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT; may be repeated
+    /// Where clients connect: an absolute path, a port at 127.0.0.1, or ADDR:PORT, where ADDR may be a name; may be repeated
     #[arg(long, value_name = "WHERE[,framing=F]", value_parser = listen, help_heading = "Sockets")]
     pub listen: Vec<Listen>,
 
@@ -176,7 +144,7 @@ pub struct TapArgs {
     pub guest_address: Option<Ipv4Addr>,
 
     /// A name server that the guest is told, once or twice [default: the host]
-    #[arg(long, value_name = "A.B.C.D", help_heading = "Modem")]
+    #[arg(long, value_name = "A.B.C.D", value_parser = name_server, help_heading = "Modem")]
     pub dns: Vec<Ipv4Addr>,
 
     /// The guest has to log in: its name, and a file whose first line is the password
@@ -216,7 +184,7 @@ pub struct TapArgs {
 #[derive(Debug, Parser)]
 #[command(
     name = "tapserver", version, about = ABOUT, long_about = LONG_ABOUT,
-    after_help = format!("{PROTOCOL}\n\n{EXIT_CODES}"), max_term_width = 100
+    after_help = after_help(), max_term_width = 100
 )]
 pub struct TapServer {
     #[command(flatten)]
@@ -224,34 +192,6 @@ pub struct TapServer {
 
     #[command(flatten)]
     pub tap: TapArgs,
-}
-
-fn listen(text: &str) -> Result<Listen, String> {
-    let (place, framing) = match text.rsplit_once(",framing=") {
-        None => (text, None),
-        Some((place, name)) => {
-            let wanted = || format!("{name:?} is no framing; use auto, le16, unframed, qemu or datagram");
-            (place, Some(FramingName::from_str(name, false).map_err(|_| wanted())?))
-        }
-    };
-    let place = place_of(place)?;
-    if framing == Some(FramingName::Datagram) && matches!(place, Place::Tcp(_)) {
-        return Err("datagrams are for a path, not for TCP".to_owned());
-    }
-    Ok(Listen { place, framing })
-}
-
-pub(super) fn place_of(text: &str) -> Result<Place, String> {
-    let wanted = "wanted an absolute path, a port from 1 to 65535, or an IP address and a port, as in \
-                  127.0.0.1:5600 or [::1]:5600";
-    if text.starts_with('/') {
-        return Ok(Place::Unix(PathBuf::from(text)));
-    }
-    let address = match text.parse::<u16>() {
-        Ok(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        Err(_) => text.parse().map_err(|_| wanted.to_owned())?,
-    };
-    if address.port() == 0 { Err(wanted.to_owned()) } else { Ok(Place::Tcp(address)) }
 }
 
 /// Standard output and standard error are for us to write to.
@@ -268,64 +208,6 @@ fn mode(text: &str) -> Result<u32, String> {
     let is_octal = !text.is_empty() && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit());
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
     mode.ok_or_else(|| "wanted an octal number up to 0777, as in 0660".to_owned())
-}
-
-pub(super) fn mac_address(text: &str) -> Result<MacAddress, String> {
-    let wanted = "wanted six bytes in hexadecimal, as in 02:00:00:00:00:01";
-    let mac: MacAddress = text.parse().map_err(|_| wanted.to_owned())?;
-    if mac.is_multicast() {
-        return Err(
-            "that is a multicast address, for its first byte is odd; an interface's is not".to_owned()
-        );
-    }
-    if mac.is_zero() { Err("an interface's address is not zero".to_owned()) } else { Ok(mac) }
-}
-
-/// Reads an address and the length of a prefix, which may be missing.
-fn with_prefix<A: std::str::FromStr>(text: &str, default: u8, most: u8) -> Option<(A, u8)> {
-    let (address, prefix) = match text.split_once('/') {
-        None => (text, default),
-        Some((address, prefix)) => {
-            let is_number = prefix.len() < 4 && prefix.bytes().all(|byte| byte.is_ascii_digit());
-            (address, prefix.parse().ok().filter(|prefix| is_number && (1..=most).contains(prefix))?)
-        }
-    };
-    Some((address.parse().ok()?, prefix))
-}
-
-fn ipv4(text: &str) -> Result<(Ipv4Addr, u8), String> {
-    let (address, prefix) = with_prefix::<Ipv4Addr>(text, 24, 32)
-        .ok_or("wanted an IPv4 address, with a prefix length from 1 to 32 or without, as in 172.30.0.1/24")?;
-    is_hosts(address.into())?;
-    let hosts = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
-    let host = address.to_bits() & hosts;
-    if prefix < 31 && (host == 0 || host == hosts) {
-        let what = if host == 0 { "the network itself" } else { "the network's broadcast address" };
-        return Err(format!("{address} is {what} in a network of /{prefix}; use one between"));
-    }
-    Ok((address, prefix))
-}
-
-fn ipv6(text: &str) -> Result<(Ipv6Addr, u8), String> {
-    let (address, prefix) = with_prefix::<Ipv6Addr>(text, 64, 128)
-        .ok_or("wanted an IPv6 address, with a prefix length from 1 to 128 or without, as in fd00::1/64")?;
-    is_hosts(address.into())?;
-    Ok((address, prefix))
-}
-
-/// Refuses what no interface of this kind can have.
-fn is_hosts(address: IpAddr) -> Result<(), String> {
-    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    let is_zero_net = matches!(address, IpAddr::V4(address) if address.octets()[0] == 0);
-    if address.is_multicast()
-        || address.is_loopback()
-        || address.is_unspecified()
-        || is_broadcast
-        || is_zero_net
-    {
-        return Err(format!("{address} is no address that an interface can have"));
-    }
-    Ok(())
 }
 
 /// Runs the server until its clients have gone or a signal ends it.
@@ -363,69 +245,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_path_a_port_or_an_address() {
-        let tcp = |text: &str| Listen { place: Place::Tcp(text.parse().expect("good")), framing: None };
-        for (text, wanted) in [
-            ("5600", tcp("127.0.0.1:5600")),
-            ("0.0.0.0:5600", tcp("0.0.0.0:5600")),
-            ("[::1]:5600", tcp("[::1]:5600")),
-            ("/tmp/a,b", Listen { place: Place::Unix("/tmp/a,b".into()), framing: None }),
-            (
-                "/tmp/a,framing=qemu",
-                Listen { place: Place::Unix("/tmp/a".into()), framing: Some(FramingName::Qemu) },
-            ),
-        ] {
-            assert_eq!(listen(text), Ok(wanted), "{text}");
-        }
-        for text in [
-            "",
-            "0",
-            "65536",
-            "tmp/a",
-            "localhost:5600",
-            "127.0.0.1",
-            "::1:0x",
-            "/a,framing=x",
-            "1,framing=datagram",
-        ] {
-            assert!(listen(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_address_is_one_that_a_host_can_have() {
-        for (text, wanted) in [
-            ("172.30.0.1", (Ipv4Addr::new(172, 30, 0, 1), 24)),
-            ("10.0.0.1/8", (Ipv4Addr::new(10, 0, 0, 1), 8)),
-            ("10.0.0.0/31", (Ipv4Addr::new(10, 0, 0, 0), 31)),
-            ("10.0.0.0/32", (Ipv4Addr::new(10, 0, 0, 0), 32)),
-        ] {
-            assert_eq!(ipv4(text), Ok(wanted), "{text}");
-        }
-        for text in [
-            "",
-            "10.0.0.1/",
-            "10.0.0.1/0",
-            "10.0.0.1/33",
-            "10.0.0.1/+8",
-            "10.0.0.0/24",
-            "10.0.0.255",
-            "127.0.0.1",
-            "0.0.0.0",
-            "0.1.2.3",
-            "224.0.0.1",
-            "255.255.255.255/32",
-            "fd00::1",
-        ] {
-            assert!(ipv4(text).is_err(), "{text}");
-        }
-        assert_eq!(ipv6("fd00::1"), Ok((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), 64)));
-        for text in ["fd00::1/0", "fd00::1/129", "::", "::1", "ff02::1", "10.0.0.1"] {
-            assert!(ipv6(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_passed_socket_is_neither_of_those_that_are_written_to() {
         assert_eq!(["0", "3", "70"].map(passed), [Ok(0), Ok(3), Ok(70)]);
         for text in ["1", "2", "-1", "x", ""] {
@@ -438,14 +257,6 @@ mod tests {
         assert_eq!(["0600", "660", "0777", "0"].map(mode), [Ok(0o600), Ok(0o660), Ok(0o777), Ok(0)]);
         for text in ["", "8", "01000", "rw", "+600", "0o600"] {
             assert!(mode(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_groups_mac_address_and_zero_are_refused() {
-        assert!(mac_address("90:90:90:90:90:90").is_ok());
-        for text in ["91:90:90:90:90:90", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "90:90:90:90:90", "x"] {
-            assert!(mac_address(text).is_err(), "{text}");
         }
     }
 }

@@ -1,27 +1,28 @@
 //! The TUN device of the program: its descriptors, what it sets on them, and the interfaces that come of it.
+//!
+//! What takes time, connecting an interface and giving its tunnel an address, is done besides ([`join`]); the
+//! device is shared with whoever does it, and nobody waits for anything while it is locked.
+
+mod asked;
+mod join;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hypertap_platform::process::effective_uid;
 use hypertap_platform::shim::{Caller, Device, Ends, Reply, ends};
 use hypertap_wire::ethernet::MacAddress;
-use hypertap_wire::offload::Layer;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
-use super::header::Header;
 use super::interface::{Interface, only_asks};
-use super::link::{Link, TapLink, TapServer};
-use super::name;
-use super::pump::{Pump, Reconnect, is_closed};
+use super::link::TapServer;
+use super::pump::{Pump, is_closed};
 use super::request::{self, Ifreq};
 use super::tunnel::{ProgramTunnel, TunnelSettings};
-use crate::exit::Failure;
 
 /// How many descriptors of the device may be open at once, copies not counted.
 const OPEN: usize = 64;
@@ -47,16 +48,21 @@ pub struct Settings {
 /// The device, for one program with all that it starts.
 pub struct VirtualDevice {
     settings: Settings,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
     files: Vec<File>,
+    /// Those of files that the program has closed, until they have ended.
+    ending: Vec<Pump>,
     next_index: i32,
-    /// Dropped, with all its copies, when every packet of the program's is sent.
-    alive: Option<SyncSender<()>>,
-    all_sent: Receiver<()>,
 }
 
 /// What one open(2) made.
 struct File {
     inode: u64,
+    /// The end that is ours.
+    ours: Arc<OwnedFd>,
     /// What the program set before it named an interface.
     index: Option<i32>,
     state: State,
@@ -64,7 +70,9 @@ struct File {
 
 enum State {
     /// There is no interface yet.
-    Open(OwnedFd),
+    Open,
+    /// One of that name is being connected.
+    Joining(String),
     Joined(Box<Joined>),
 }
 
@@ -72,47 +80,43 @@ struct Joined {
     interface: Interface,
     flags: u16,
     pump: Pump,
+    /// What the program set and asks back: how much may wait in the socket, and whose byte order headers have.
+    send_buffer: i32,
+    little_endian: bool,
     /// Of a TUN.
     tunnel: Option<ProgramTunnel>,
 }
 
 impl VirtualDevice {
     pub fn new(settings: Settings) -> Self {
-        let (alive, all_sent) = mpsc::sync_channel(0);
-        Self { settings, files: Vec::new(), next_index: FIRST_INDEX, alive: Some(alive), all_sent }
+        let shared = Shared { files: Vec::new(), ending: Vec::new(), next_index: FIRST_INDEX };
+        Self { settings, shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Forgets what nobody has open any more.
-    fn forget_closed(&mut self) {
-        self.files.retain(|file| {
-            !is_closed(match &file.state {
-                State::Open(ours) => ours,
-                State::Joined(joined) => joined.pump.ours(),
-            })
-        });
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
     }
 
-    fn joined(&mut self) -> impl Iterator<Item = &mut Joined> {
-        self.files.iter_mut().filter_map(|file| match &mut file.state {
-            State::Joined(joined) => Some(joined.as_mut()),
-            State::Open(_) => None,
-        })
-    }
-
-    /// A request for an interface, by name, or by number in one case.
-    fn interface(&mut self, caller: &dyn Caller, request: u32, argument: u64) -> io::Result<Reply> {
-        if self.files.is_empty() || request == request::SIOCGIFCONF {
+    /// A request for an interface: on the device's own descriptor, or by name, or by number in one case.
+    fn interface(&self, caller: &dyn Caller, request: u32, argument: u64) -> io::Result<Reply> {
+        let mut shared = self.shared();
+        if shared.files.is_empty() || request == request::SIOCGIFCONF {
             return Ok(Reply::Continue);
+        }
+        let inode = caller.socket();
+        if let Some(file) = shared.files.iter_mut().find(|file| Some(file.inode) == inode) {
+            return file.hardware(caller, request, argument);
         }
         let mut asked = Ifreq([0; Ifreq::LEN]);
         if caller.read(argument, &mut asked.0).is_err() {
             // The kernel knows what to say.
             return Ok(Reply::Continue);
         }
-        self.forget_closed();
+        shared.forget_closed();
+        shared.say_what_is_not_done(request, &asked);
         if request == request::SIOCGIFNAME {
             let index = asked.number();
-            let Some(joined) = self.joined().find(|joined| joined.interface.index == index) else {
+            let Some(joined) = shared.joined().find(|joined| joined.interface.index == index) else {
                 return Ok(Reply::Continue);
             };
             asked.set_name(&joined.interface.name);
@@ -120,9 +124,7 @@ impl VirtualDevice {
             return Ok(Reply::Value(0));
         }
         let Some(wanted) = asked.name() else { return Ok(Reply::Continue) };
-        let Some(joined) = self.joined().find(|joined| joined.interface.name == wanted) else {
-            return Ok(Reply::Continue);
-        };
+        let Some((inode, joined)) = shared.called(wanted) else { return Ok(Reply::Continue) };
         // It knows what to say of a descriptor that is none.
         if caller.socket().is_none() {
             return Ok(Reply::Continue);
@@ -134,135 +136,94 @@ impl VirtualDevice {
             return Err(Errno::EPERM.into());
         }
         let before = joined.interface.addresses;
-        let reply = joined.interface.answer(request, &mut asked)?;
-        if joined.interface.addresses != before
-            && let Err(errno) = joined.readdressed()
-        {
-            joined.interface.addresses = before;
-            return Err(errno.into());
+        joined.interface.answer(request, &mut asked)?;
+        let readdress = joined.interface.addresses != before && joined.tunnel.is_some();
+        drop(shared);
+        if readdress {
+            return Ok(Reply::Later(self.readdress(inode, before, argument, asked)));
         }
         caller.write(argument, &asked.0)?;
-        Ok(reply)
-    }
-
-    /// `TUNSETIFF`.
-    fn set_interface(&mut self, at: usize, asked: &mut Ifreq) -> io::Result<()> {
-        if self.files.get(at).is_some_and(|file| matches!(file.state, State::Joined(_))) {
-            return Err(Errno::EEXIST.into());
-        }
-        let flags = asked.flags();
-        let layer = match flags & (request::IFF_TUN | request::IFF_TAP) {
-            request::IFF_TUN => Layer::Network,
-            request::IFF_TAP => Layer::Link,
-            _ => return Err(Errno::EINVAL.into()),
-        };
-        if flags & request::IFF_MULTI_QUEUE != 0 {
-            let text = "the program asks for several queues (IFF_MULTI_QUEUE of TUNSETIFF), which the shim \
-                        does not have: tell it to use one";
-            tracing::warn!("{text}");
-            return Err(Errno::EINVAL.into());
-        }
-        let wanted = asked.name().ok_or(Errno::EINVAL)?;
-        let taken: Vec<_> = self.joined().map(|joined| joined.interface.name.clone()).collect();
-        let is_taken = |name: &str| taken.iter().any(|taken| taken == name);
-        let name = name::resolve(wanted, layer, |name| is_taken(name) || if_nametoindex(name).is_ok())?;
-        if is_taken(&name) {
-            return Err(Errno::EBUSY.into());
-        }
-        if is_other_device(&name) {
-            return Err(Errno::EINVAL.into());
-        }
-        let index = self.files.get(at).and_then(|file| file.index);
-        let index = index.unwrap_or(self.next_index);
-        let mac = self.settings.mac.unwrap_or_else(name::made_up_address);
-        let mtu = i32::from(self.settings.mtu);
-        let interface = Interface::new(name, index, layer, mac, mtu);
-        let joined = self.join(at, interface, flags)?;
-        asked.set_name(&joined.interface.name);
-        if let Some(file) = self.files.get_mut(at) {
-            file.state = State::Joined(Box::new(joined));
-        }
-        self.next_index = self.next_index.checked_add(1).unwrap_or(FIRST_INDEX);
-        Ok(())
-    }
-
-    /// Connects an interface.
-    fn join(&self, at: usize, interface: Interface, flags: u16) -> io::Result<Joined> {
-        let Some(State::Open(ours)) = self.files.get(at).map(|file| &file.state) else {
-            return Err(Errno::EINVAL.into());
-        };
-        let alive = self.alive.clone().ok_or(Errno::ENODEV)?;
-        let ours = ours.try_clone()?;
-        let has = |flag| flags & flag != 0;
-        let header = Header::new(interface.layer, !has(request::IFF_NO_PI), has(request::IFF_VNET_HDR));
-        let flags = flags
-            & (request::IFF_TUN
-                | request::IFF_TAP
-                | request::IFF_NO_PI
-                | request::IFF_ONE_QUEUE
-                | request::IFF_VNET_HDR);
-        if interface.layer == Layer::Link {
-            let server = &self.settings.tap;
-            let place = &server.place;
-            let link = TapLink::connect(server, self.settings.mtu.into()).map_err(|error| {
-                let text = "no tap server answers, so the program gets no TAP; start one with `hypertap tap \
-                            --listen=PATH,framing=le16 --keep`, or name another with --tap";
-                tracing::warn!(at = %place, %error, "{text}");
-                Errno::ENODEV
-            })?;
-            let pump = Pump::start(&interface.name, ours, header, alive, || {})?;
-            let (again, mtu) = (server.clone(), self.settings.mtu.into());
-            let reconnect = self.settings.reconnect.then(|| -> Reconnect {
-                Box::new(move || TapLink::connect(&again, mtu).map(|link| -> Arc<dyn Link> { link }))
-            });
-            pump.join(link, reconnect)?;
-            tracing::info!(interface = interface.name, at = %place, "the program has a TAP");
-            return Ok(Joined { interface, flags, pump, tunnel: None });
-        }
-        let tunnel = ProgramTunnel::new(self.settings.tunnel.clone());
-        let ended = tunnel.clone();
-        let pump = Pump::start(&interface.name, ours, header, alive, move || ended.stop())?;
-        let mut joined = Joined { interface, flags, pump, tunnel: Some(tunnel) };
-        if let Some(address) = joined.tunnel.as_ref().and_then(ProgramTunnel::address) {
-            joined.start(address).map_err(|()| Errno::ENODEV)?;
-        } else {
-            tracing::info!(
-                interface = joined.interface.name,
-                "the program has a TUN; its tunnel starts when it sets an address, or give one with --address"
-            );
-        }
-        Ok(joined)
+        Ok(Reply::Value(0))
     }
 }
 
-impl Joined {
-    /// Starts the tunnel. That it did not is said.
-    fn start(&mut self, address: std::net::Ipv4Addr) -> Result<(), ()> {
-        let Some(tunnel) = &self.tunnel else { return Ok(()) };
-        let name = &self.interface.name;
-        let complain = |error: anyhow::Error| {
-            let cause = Failure::from(error).sentence();
-            tracing::warn!(interface = name, "the program gets no TUN: {cause}");
-        };
-        let link = tunnel.start(name, address, self.interface.mtu).map_err(complain)?;
-        self.pump.join(Arc::new(link), None).map_err(|error| complain(error.into()))?;
-        self.interface.addresses.own.get_or_insert(address);
-        tracing::info!(interface = name, %address, "the program has a TUN");
-        Ok(())
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Forgets what nobody has open any more.
+    fn forget_closed(&mut self) {
+        let (closed, open) =
+            std::mem::take(&mut self.files).into_iter().partition(|file| is_closed(&file.ours));
+        self.files = open;
+        let closed: Vec<File> = closed;
+        let pumps = closed.into_iter().filter_map(|file| match file.state {
+            State::Joined(joined) => Some(joined.pump),
+            State::Open | State::Joining(_) => None,
+        });
+        self.ending.extend(pumps);
+        self.ending.retain(|pump| !pump.has_ended());
     }
 
-    /// The program changed its addresses: the tunnel starts, if it can, and takes them over.
-    fn readdressed(&mut self) -> Result<(), Errno> {
-        let Some(tunnel) = self.tunnel.clone() else { return Ok(()) };
-        let Some(own) = self.interface.addresses.own else { return Ok(()) };
-        if !self.pump.is_joined() {
-            self.start(own).map_err(|()| Errno::ENODEV)?;
+    fn joined(&mut self) -> impl Iterator<Item = &mut Joined> {
+        self.files.iter_mut().filter_map(|file| Some(file.joined()?.1))
+    }
+
+    /// The interface of that name, and its file's inode.
+    fn called(&mut self, name: &str) -> Option<(u64, &mut Joined)> {
+        let mut joined = self.files.iter_mut().filter_map(File::joined);
+        joined.find(|(_, joined)| joined.interface.name == name)
+    }
+
+    fn of_inode(&mut self, inode: u64) -> Option<&mut File> {
+        self.files.iter_mut().find(|file| file.inode == inode)
+    }
+
+    /// Requests that the kernel answers, though they may be about an interface of ours.
+    fn say_what_is_not_done(&mut self, request: u32, asked: &Ifreq) {
+        static ROUTE: AtomicBool = AtomicBool::new(false);
+        static IPV6: AtomicBool = AtomicBool::new(false);
+        let is_ours = |index: i32, joined: &Joined| {
+            let name = joined.interface.name.as_str();
+            joined.interface.index == index
+                || if_nametoindex(name).is_ok_and(|machines| i64::from(machines) == i64::from(index))
+        };
+        let (said, text) = match request {
+            request::SIOCADDRT | request::SIOCDELRT if self.joined().next().is_some() => {
+                let text =
+                    "changes a route, which the shim does not do: give the tunnel its routes by --route";
+                (&ROUTE, text)
+            }
+            request::SIOCSIFADDR | request::SIOCDIFADDR
+                if self.joined().any(|joined| is_ours(asked.index_of_ipv6(), joined)) =>
+            {
+                (&IPV6, "changes an IPv6 address of its interface, which the shim does not do")
+            }
+            _ => return,
+        };
+        if !said.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the program {text}");
         }
-        if let Err(error) = tunnel.include(&self.interface.addresses) {
-            let cause = Failure::from(error).sentence();
-            tracing::warn!(interface = self.interface.name, "{cause}");
+    }
+}
+
+impl File {
+    /// Its interface, and its inode.
+    fn joined(&mut self) -> Option<(u64, &mut Joined)> {
+        match &mut self.state {
+            State::Joined(joined) => Some((self.inode, joined)),
+            State::Open | State::Joining(_) => None,
         }
-        Ok(())
+    }
+
+    /// What an interface is called that is there, or will be.
+    fn name(&self) -> Option<&str> {
+        match &self.state {
+            State::Open => None,
+            State::Joining(name) => Some(name),
+            State::Joined(joined) => Some(&joined.interface.name),
+        }
     }
 }
 
@@ -273,13 +234,14 @@ impl Device for VirtualDevice {
             tracing::debug!("another user opens /dev/net/tun; that is for the kernel to answer");
             return Ok(None);
         }
-        self.forget_closed();
-        if self.files.len() >= OPEN {
+        let mut shared = self.shared();
+        shared.forget_closed();
+        if shared.files.len() >= OPEN {
             tracing::warn!("the program has /dev/net/tun open {OPEN} times, which is the limit");
             return Err(Errno::EMFILE.into());
         }
         let Ends { ours, program, inode } = ends(nonblocking)?;
-        self.files.push(File { inode, index: None, state: State::Open(ours) });
+        shared.files.push(File { inode, ours: Arc::new(ours), index: None, state: State::Open });
         Ok(Some(program))
     }
 
@@ -288,125 +250,45 @@ impl Device for VirtualDevice {
             return self.interface(caller, request, argument);
         }
         let Some(inode) = caller.socket() else { return Ok(Reply::Continue) };
-        let Some(at) = self.files.iter().position(|file| file.inode == inode) else {
-            return Ok(Reply::Continue);
-        };
-        if request == request::TUNSETIFF {
-            if caller.user()? != effective_uid() {
-                return Err(Errno::EPERM.into());
-            }
-            self.forget_closed();
-            let Some(at) = self.files.iter().position(|file| file.inode == inode) else {
-                return Err(io::Error::from_raw_os_error(request::EBADFD));
-            };
-            let mut asked = Ifreq([0; Ifreq::LEN]);
-            caller.read(argument, &mut asked.0)?;
-            self.set_interface(at, &mut asked)?;
-            caller.write(argument, &asked.0)?;
-            return Ok(Reply::Value(0));
+        let mut shared = self.shared();
+        let Some(file) = shared.of_inode(inode) else { return Ok(Reply::Continue) };
+        if request != request::TUNSETIFF {
+            return file.ioctl(caller, request, argument);
         }
-        match self.files.get_mut(at) {
-            Some(file) => file.ioctl(caller, request, argument),
+        drop(shared);
+        if caller.user()? != effective_uid() {
+            return Err(Errno::EPERM.into());
+        }
+        let mut asked = Ifreq([0; Ifreq::LEN]);
+        caller.read(argument, &mut asked.0)?;
+        Ok(Reply::Later(self.set_interface(inode, asked, argument)?))
+    }
+
+    fn write_nothing(&mut self, caller: &dyn Caller) -> io::Result<Reply> {
+        let mut shared = self.shared();
+        if shared.files.is_empty() {
+            return Ok(Reply::Continue);
+        }
+        let inode = caller.socket();
+        match shared.files.iter_mut().find(|file| Some(file.inode) == inode) {
+            Some(file) => Err(file.write_nothing()),
             None => Ok(Reply::Continue),
         }
     }
 }
 
-impl File {
-    /// A request that is no `TUNSETIFF`.
-    fn ioctl(&mut self, caller: &dyn Caller, request: u32, argument: u64) -> io::Result<Reply> {
-        let done = Ok(Reply::Value(0));
-        match request {
-            request::TUNGETFEATURES => {
-                let features = request::IFF_TUN
-                    | request::IFF_TAP
-                    | request::IFF_NO_PI
-                    | request::IFF_ONE_QUEUE
-                    | request::IFF_VNET_HDR;
-                return set(caller, argument, i32::from(features));
-            }
-            request::TUNSETIFINDEX => {
-                self.index = Some(number(caller, argument)?).filter(|index| *index > 0);
-                return if self.index.is_some() { done } else { Err(Errno::EINVAL.into()) };
-            }
-            _ => {}
-        }
-        let State::Joined(joined) = &mut self.state else {
-            return Err(io::Error::from_raw_os_error(request::EBADFD));
-        };
-        match request {
-            request::TUNGETIFF => {
-                let mut asked = Ifreq([0; Ifreq::LEN]);
-                asked.set_name(&joined.interface.name);
-                asked.set_flags(joined.flags);
-                caller.write(argument, &asked.0)?;
-                done
-            }
-            request::TUNSETPERSIST if argument != 0 => Err(refuse(request, Errno::EPERM)),
-            request::TUNSETOFFLOAD if argument & !request::OFFLOADS != 0 => Err(Errno::EINVAL.into()),
-            // What the program claims to take is not given to it; and whose an interface is that ends with
-            // its program, nobody asks.
-            request::TUNSETPERSIST
-            | request::TUNSETOFFLOAD
-            | request::TUNSETOWNER
-            | request::TUNSETGROUP
-            | request::TUNSETNOCSUM
-            | request::TUNSETDEBUG
-            | request::TUNSETTXFILTER
-            | request::TUNSETCARRIER
-            | request::TUNSETSNDBUF
-            | request::TUNSETVNETLE => done,
-            request::TUNGETSNDBUF => set(caller, argument, i32::MAX),
-            request::TUNGETVNETHDRSZ => {
-                let len = joined.pump.header().virtio_size();
-                set(caller, argument, i32::try_from(len).unwrap_or(i32::MAX))
-            }
-            request::TUNSETVNETHDRSZ => {
-                let len = usize::try_from(number(caller, argument)?).unwrap_or(0);
-                if joined.pump.header().set_virtio(len) { done } else { Err(Errno::EINVAL.into()) }
-            }
-            request::TUNGETVNETLE => set(caller, argument, i32::from(cfg!(target_endian = "little"))),
-            request::TUNGETVNETBE => set(caller, argument, i32::from(cfg!(target_endian = "big"))),
-            _ => Err(refuse(request, Errno::EOPNOTSUPP)),
-        }
-    }
-}
-
-/// Whether the machine calls something so that is neither TUN nor TAP, as `lo` is.
-fn is_other_device(name: &str) -> bool {
-    let device = Path::new("/sys/class/net").join(name);
-    device.exists() && !device.join("tun_flags").exists()
-}
-
-/// Says what is not done.
-fn refuse(request: u32, errno: Errno) -> io::Error {
-    let call = request::name(request);
-    let why = match request {
-        request::TUNSETPERSIST => ": an interface of the shim ends with its program",
-        request::TUNSETQUEUE => ": an interface of the shim has one queue",
-        _ => "",
-    };
-    tracing::warn!("{call} is not supported{why}");
-    errno.into()
-}
-
-fn number(caller: &dyn Caller, address: u64) -> io::Result<i32> {
-    let mut bytes = [0; 4];
-    caller.read(address, &mut bytes)?;
-    Ok(i32::from_ne_bytes(bytes))
-}
-
-fn set(caller: &dyn Caller, address: u64, number: i32) -> io::Result<Reply> {
-    caller.write(address, &number.to_ne_bytes())?;
-    Ok(Reply::Value(0))
-}
-
 /// The program has ended: what it wrote last is still sent.
 impl Drop for VirtualDevice {
     fn drop(&mut self) {
-        self.files.clear();
-        self.alive = None;
-        let _ = self.all_sent.recv_timeout(LAST_PACKETS);
+        let until = Instant::now() + LAST_PACKETS;
+        let pumps: Vec<Pump> = {
+            let mut shared = self.shared();
+            let pumps: Vec<_> = shared.joined().map(|joined| joined.pump.clone()).collect();
+            pumps.into_iter().chain(shared.ending.drain(..)).collect()
+        };
+        for pump in pumps {
+            pump.wait_for_end(until);
+        }
     }
 }
 

@@ -26,6 +26,11 @@ impl Header {
         Self { layer, has_information, has_virtio, virtio: AtomicUsize::new(VirtioHeader::LEN) }
     }
 
+    /// What packets are.
+    pub fn layer(&self) -> Layer {
+        self.layer
+    }
+
     /// The virtio-net header's length in bytes, 0 without one.
     fn virtio(&self) -> usize {
         if self.has_virtio { self.virtio_size() } else { 0 }

@@ -3,21 +3,24 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hypertap_client::blocking::DataSocket;
+use hypertap_client::Address;
+use hypertap_client::blocking::{DataSocket, connect_stream};
 use hypertap_platform::peer::unix_peer;
 use hypertap_platform::process::effective_uid;
 use hypertap_wire::batch::Batch;
 use hypertap_wire::ethernet;
 use hypertap_wire::frames::{FrameReader, Framing};
 use nix::sys::socket::{Shutdown, shutdown};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::Socket;
 
 use crate::cli::tap::Place;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long a server may take to see the end of what it was sent.
+const END_TIME: Duration = Duration::from_secs(1);
 /// What is read from a server at once, in bytes and in frames.
 const BUFFER: usize = 256 * 1024;
 const FRAMES: usize = 256;
@@ -42,7 +45,8 @@ pub trait Link: Send + Sync {
     /// Why it ended, unless in good order.
     fn receive(&self, deliver: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
 
-    /// Ends both directions, of whatever thread.
+    /// Ends both directions, of whatever thread, once the server has seen the end of this one, or took its time.
+    /// What it sends meanwhile is lost.
     fn end(&self);
 }
 
@@ -68,12 +72,12 @@ impl TapLink {
     /// # Errors
     /// Of connecting; and `PermissionDenied` when it is another user's, and nobody named it.
     pub fn connect(server: &TapServer, mtu: usize) -> io::Result<Arc<Self>> {
-        let (domain, address) = match &server.place {
-            Place::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
-            Place::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+        let address = match &server.place {
+            Place::Unix(path) => Address::Unix(path.clone()),
+            Place::Tcp(address) => Address::Tcp(*address),
         };
-        let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.connect_timeout(&address, CONNECT_TIME)?;
+        let socket = Socket::from(connect_stream(&address, CONNECT_TIME)?);
+        socket.set_nonblocking(false)?;
         if !server.is_named {
             let whose = unix_peer(&socket)?;
             if ![0, effective_uid()].contains(&whose) {
@@ -81,9 +85,6 @@ impl TapLink {
                     format!("user {whose} listens there, and not this user or root; --tap may name it");
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
-        }
-        if matches!(server.place, Place::Tcp(_)) {
-            socket.set_tcp_nodelay(true)?;
         }
         Ok(Arc::new(Self { socket, mtu }))
     }
@@ -124,6 +125,21 @@ impl Link for TapLink {
     }
 
     fn end(&self) {
+        let until = Instant::now() + END_TIME;
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        let mut lost = [0; 4096];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // Whoever else reads has it no longer than we.
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                break;
+            }
+            match (&self.socket).read(&mut lost) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 }
@@ -179,12 +195,54 @@ mod tests {
             assert!(batch.push(frame));
         }
         assert_eq!(link.send(&batch, &mut Vec::new()).expect("sent"), bad.len());
-        link.end();
+        let ending = std::thread::spawn(move || link.end());
         let mut sent = Vec::new();
-        server.accept().expect("it connected").0.read_to_end(&mut sent).expect("it ends");
+        let (mut connection, _) = server.accept().expect("it connected");
+        connection.read_to_end(&mut sent).expect("it ends");
+        drop(connection);
+        ending.join().expect("no panic");
         let framed = |frame: &Vec<u8>| {
             [&u16::try_from(frame.len()).expect("short").to_le_bytes(), &frame[..]].concat()
         };
         assert_eq!(sent, good.iter().map(framed).collect::<Vec<_>>().concat());
+    }
+
+    #[test]
+    fn an_end_waits_until_the_server_has_seen_it_but_not_for_long() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("server");
+        let server = UnixListener::bind(&path).expect("the folder is ours");
+        let to = TapServer { place: Place::Unix(path), is_named: true };
+        let link = TapLink::connect(&to, 100).expect("it listens");
+        let (mut connection, _) = server.accept().expect("it connected");
+        let ending = std::thread::spawn({
+            let link = Arc::clone(&link);
+            move || link.end()
+        });
+        assert_eq!(connection.read(&mut [0]).expect("it ends"), 0);
+        connection.write_all(&vec![7; 100_000]).expect("it is still taken");
+        assert!(!ending.is_finished());
+        drop(connection);
+        ending.join().expect("no panic");
+        let link = TapLink::connect(&to, 100).expect("it listens");
+        let before = Instant::now();
+        link.end();
+        assert!((END_TIME..3 * END_TIME).contains(&before.elapsed()));
+    }
+
+    #[test]
+    fn a_full_queue_of_connections_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("server");
+        let server = Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+        server.bind(&socket2::SockAddr::unix(&path).expect("short")).expect("the folder is ours");
+        server.listen(0).expect("it is bound");
+        let to = TapServer { place: Place::Unix(path), is_named: true };
+        let first = TapLink::connect(&to, 100).expect("there is room for one");
+        let second = std::thread::spawn(move || TapLink::connect(&to, 100).map(drop));
+        assert!(!second.is_finished());
+        server.accept().expect("it connected");
+        second.join().expect("no panic").expect("there is room again");
+        drop(first);
     }
 }

@@ -9,12 +9,12 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hypertap_wire::batch::Batch;
+use hypertap_wire::offload::Layer;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
@@ -40,6 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub type Reconnect = Box<dyn Fn() -> io::Result<Arc<dyn Link>> + Send>;
 
 /// One interface's threads.
+#[derive(Clone)]
 pub struct Pump {
     inner: Arc<Inner>,
 }
@@ -47,12 +48,15 @@ pub struct Pump {
 struct Inner {
     name: String,
     /// The end of the pair that is ours.
-    ours: OwnedFd,
+    ours: Arc<OwnedFd>,
     header: Header,
     link: RwLock<Option<Arc<dyn Link>>>,
     /// Whether the program has closed the device.
     closed: AtomicBool,
     dropped: AtomicU64,
+    /// Whether all that the program wrote is sent, and its place given up.
+    ended: Mutex<bool>,
+    ends: Condvar,
 }
 
 /// Whether nobody holds the other end any more.
@@ -69,15 +73,14 @@ fn is_closed_within(ours: &OwnedFd, time: PollTimeout) -> bool {
 
 impl Pump {
     /// Starts to take what the program writes to the other end of `ours`; before there is a link it is
-    /// dropped. When the program has closed the device, `at_end` is called, and `alive` dropped.
+    /// dropped. When the program has closed the device, `at_end` is called, and the link ended.
     ///
     /// # Errors
     /// When there can be no thread.
     pub fn start(
         name: &str,
-        ours: OwnedFd,
+        ours: Arc<OwnedFd>,
         header: Header,
-        alive: SyncSender<()>,
         at_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let inner = Arc::new(Inner {
@@ -87,6 +90,8 @@ impl Pump {
             link: RwLock::new(None),
             closed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            ended: Mutex::new(false),
+            ends: Condvar::new(),
         });
         let out = Arc::clone(&inner);
         thread::Builder::new().name("shim out".to_owned()).spawn(move || {
@@ -96,7 +101,8 @@ impl Pump {
             if let Some(link) = out.link() {
                 link.end();
             }
-            drop(alive);
+            *out.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            out.ends.notify_all();
         })?;
         Ok(Self { inner })
     }
@@ -106,9 +112,16 @@ impl Pump {
         &self.inner.header
     }
 
-    /// The end of the pair that is ours.
-    pub fn ours(&self) -> &OwnedFd {
-        &self.inner.ours
+    /// Whether the program has closed the device, and its place is given up.
+    pub fn has_ended(&self) -> bool {
+        *self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for that, until then at the longest.
+    pub fn wait_for_end(&self, until: Instant) {
+        let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = until.saturating_duration_since(Instant::now());
+        let _ = self.inner.ends.wait_timeout_while(ended, left, |ended| !*ended);
     }
 
     /// Whether it has a server.
@@ -119,7 +132,7 @@ impl Pump {
     /// Joins the interface to a server, once; and when that has ended to another, if `reconnect` says how.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// When there can be no thread; the program reads the end then.
     pub fn join(&self, link: Arc<dyn Link>, reconnect: Option<Reconnect>) -> io::Result<()> {
         if self.is_joined() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -128,7 +141,8 @@ impl Pump {
         self.inner.set(&link);
         thread::Builder::new()
             .name("shim in".to_owned())
-            .spawn(move || into.give(link, reconnect.as_ref()))?;
+            .spawn(move || into.give(link, reconnect.as_ref()))
+            .inspect_err(|_| self.inner.shut())?;
         Ok(())
     }
 }
@@ -216,14 +230,24 @@ impl Inner {
             self.set(&next);
             (link, since) = (next, Instant::now());
         }
-        let _ = shutdown(self.ours.as_raw_fd(), Shutdown::Both);
+        self.shut();
         let dropped = self.dropped.load(Ordering::Relaxed);
         tracing::debug!(interface = self.name, dropped, "an interface has ended");
     }
 
+    /// Lets the program read the end.
+    fn shut(&self) {
+        let _ = shutdown(self.ours.as_raw_fd(), Shutdown::Both);
+    }
+
     /// Says that a server has ended; of many that do at once, the second says so for all.
     fn note_end(&self, ended: io::Result<()>, is_looked_for: bool, refused: u32) {
+        let is_tap = self.header.layer() == Layer::Link;
         let what_now = match (is_looked_for, refused) {
+            (false, 1..) if is_tap => {
+                "and with it the program's interface, from which it reads 0 bytes now; it ended at once, so it \
+                 may have as many clients as it takes (--max-clients of the server)"
+            }
             (false, _) => "and with it the program's interface, from which it reads 0 bytes now",
             (true, 0 | 1) => "another is looked for each second",
             (true, 2) => {

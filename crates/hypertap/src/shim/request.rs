@@ -30,8 +30,11 @@ pub const TUNSETCARRIER: u32 = 0x4004_54e2;
 
 pub const IFF_TUN: u16 = 0x0001;
 pub const IFF_TAP: u16 = 0x0002;
+pub const IFF_NAPI: u16 = 0x0010;
+pub const IFF_NAPI_FRAGS: u16 = 0x0020;
 pub const IFF_MULTI_QUEUE: u16 = 0x0100;
 pub const IFF_NO_PI: u16 = 0x1000;
+pub const IFF_NOFILTER: u16 = 0x1000;
 pub const IFF_ONE_QUEUE: u16 = 0x2000;
 pub const IFF_VNET_HDR: u16 = 0x4000;
 
@@ -39,6 +42,8 @@ pub const IFF_VNET_HDR: u16 = 0x4000;
 /// Not UFO, whose fragments we do not make.
 pub const OFFLOADS: u64 = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40;
 
+pub const SIOCADDRT: u32 = 0x890b;
+pub const SIOCDELRT: u32 = 0x890c;
 pub const SIOCGIFNAME: u32 = 0x8910;
 pub const SIOCGIFCONF: u32 = 0x8912;
 pub const SIOCGIFFLAGS: u32 = 0x8913;
@@ -60,10 +65,12 @@ pub const SIOCGIFHWADDR: u32 = 0x8927;
 pub const SIOCADDMULTI: u32 = 0x8931;
 pub const SIOCDELMULTI: u32 = 0x8932;
 pub const SIOCGIFINDEX: u32 = 0x8933;
+pub const SIOCDIFADDR: u32 = 0x8936;
 pub const SIOCSIFHWBROADCAST: u32 = 0x8937;
 pub const SIOCGIFTXQLEN: u32 = 0x8942;
 pub const SIOCSIFTXQLEN: u32 = 0x8943;
 pub const SIOCETHTOOL: u32 = 0x8946;
+pub const SIOCGSKNS: u32 = 0x894c;
 
 /// What the kernel says of a descriptor that has no interface (yet).
 pub const EBADFD: i32 = 77;
@@ -118,10 +125,11 @@ impl Ifreq {
     /// How long a name may be, with the NUL at its end.
     const NAME: usize = 16;
 
-    /// The name, up to its NUL; what is not ASCII is not an interface's.
+    /// The name, up to its NUL, which the kernel sets at the end of the field; what is not ASCII is not an
+    /// interface's.
     pub fn name(&self) -> Option<&str> {
-        let name = &self.0[..Self::NAME];
-        let len = name.iter().position(|byte| *byte == 0)?;
+        let name = &self.0[..Self::NAME - 1];
+        let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         std::str::from_utf8(&name[..len]).ok()
     }
 
@@ -163,6 +171,11 @@ impl Ifreq {
         self.set(4, &address.octets());
     }
 
+    /// `ifr6_ifindex`, where this is a `struct in6_ifreq` (linux/ipv6.h).
+    pub fn index_of_ipv6(&self) -> i32 {
+        i32::from_ne_bytes(self.field(4))
+    }
+
     /// `ifr_hwaddr`, whatever its kind.
     pub fn hardware(&self) -> [u8; 6] {
         self.field(2)
@@ -195,6 +208,8 @@ mod tests {
     fn fields_lie_where_the_kernel_has_them() {
         let mut request = Ifreq([0xff; Ifreq::LEN]);
         assert_eq!(request.name(), None);
+        request.0[..16].copy_from_slice(b"sixteen-letters-");
+        assert_eq!(request.name(), Some("sixteen-letters"));
         request.set_name("a-name-longer-than-fits");
         assert_eq!(request.name(), Some("a-name-longer-t"));
         request.set_name("tap0");

@@ -7,15 +7,20 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hypertap_client::blocking::Tunnel;
+use hypertap_client::blocking::{DataSocket, Tunnel};
 use hypertap_client::{Address, Error, Plane, Start};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::interface::Addresses;
 use super::link::TunnelLink;
 use crate::cli::status::sockets;
+
+/// How long after a refusal it is tried again, where that may pass.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the command line says of tunnels.
 #[derive(Clone, Debug)]
@@ -32,7 +37,16 @@ pub struct TunnelSettings {
 #[derive(Clone, Debug)]
 pub struct ProgramTunnel {
     settings: TunnelSettings,
-    running: Arc<Mutex<Option<Tunnel>>>,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+/// A tunnel, and its address.
+#[derive(Debug)]
+struct Running {
+    tunnel: Tunnel,
+    address: Ipv4Addr,
+    /// Whether it was said that it stays at that.
+    said: bool,
 }
 
 impl ProgramTunnel {
@@ -46,20 +60,53 @@ impl ProgramTunnel {
         self.settings.ipv4
     }
 
-    /// Starts it.
+    /// Starts it. A daemon whose tunnel another client has, as one that has just gone, is asked again for at
+    /// most `patience`.
     ///
     /// # Errors
     /// When there is no daemon, or it refuses.
-    pub fn start(&self, name: &str, ipv4: Ipv4Addr, mtu: i32) -> anyhow::Result<TunnelLink> {
-        let mut tunnel = connect(self.settings.daemon.as_ref())?;
+    pub fn start(
+        &self,
+        name: &str,
+        ipv4: Ipv4Addr,
+        mtu: i32,
+        patience: Duration,
+    ) -> anyhow::Result<TunnelLink> {
         let mtu = u32::try_from(mtu).ok();
         let start = Start { name: Some(name.to_owned()), mtu, plane: Plane::Stream, ..Start::new(ipv4) };
-        let data = tunnel.start(&start).context("the tunnel does not start")?;
+        let until = Instant::now() + patience;
+        let (mut tunnel, data) = loop {
+            match self.try_start(&start) {
+                Err(error) if is_taken(&error) && Instant::now() < until => thread::sleep(PAUSE),
+                outcome => break outcome?,
+            }
+        };
         if !self.settings.routes.is_empty() {
             tunnel.add_included(&self.settings.routes).context("the routes are refused")?;
         }
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        let running = Running { tunnel, address: ipv4, said: false };
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(TunnelLink(data))
+    }
+
+    fn try_start(&self, start: &Start) -> anyhow::Result<(Tunnel, DataSocket)> {
+        let mut tunnel = connect(self.settings.daemon.as_ref())?;
+        let data = tunnel.start(start).context("the tunnel does not start")?;
+        Ok((tunnel, data))
+    }
+
+    /// Says, once, that the tunnel stays at its address where the program has set another.
+    pub fn note_address(&self, name: &str, own: Ipv4Addr) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Running { address, said, .. }) = running.as_mut().filter(|running| running.address != own)
+        {
+            if !*said {
+                let text =
+                    "the program sets another address, which is remembered only: its tunnel stays at its own";
+                tracing::warn!(interface = name, set = %own, stays = %address, "{text}");
+            }
+            *said = true;
+        }
     }
 
     /// Routes what the program's addresses say into the tunnel that runs.
@@ -69,7 +116,7 @@ impl ProgramTunnel {
     pub fn include(&self, addresses: &Addresses) -> anyhow::Result<()> {
         let nets = networks(addresses);
         match self.running.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            Some(tunnel) if !nets.is_empty() => {
+            Some(Running { tunnel, .. }) if !nets.is_empty() => {
                 tunnel.add_included(&nets).context("the program's network is not routed into the tunnel")
             }
             _ => Ok(()),
@@ -78,11 +125,19 @@ impl ProgramTunnel {
 
     /// Takes it down.
     pub fn stop(&self) {
-        if let Some(mut tunnel) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(Running { mut tunnel, .. }) =
+            self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
             // A daemon that is gone has taken it down.
             let _ = tunnel.stop();
         }
     }
+}
+
+/// Whether a daemon refuses because its tunnel is another client's.
+fn is_taken(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Error>();
+    matches!(refused, Some(Error::Refused { text, .. }) if text.starts_with("another client"))
 }
 
 fn networks(addresses: &Addresses) -> Vec<IpNet> {

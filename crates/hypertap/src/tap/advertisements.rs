@@ -1,7 +1,8 @@
 //! Keeps router advertisements (RFC 4861, 4.2) from the host's interface.
 //!
 //! A router advertisement gives the machine a default route, and so whatever it sends. The kernel is told not to
-//! take any on the interface; where it cannot be told, as `/proc/sys` is read-only, they are kept from it here.
+//! take any on the interface; but it cannot be where `/proc/sys` is read-only, and it forgets what it was told when
+//! an MTU below 1280 is raised. So they are kept from it here.
 
 use std::io;
 use std::ops::Range;
@@ -22,8 +23,8 @@ impl PacketQueue for WithoutAdvertisements {
 
     fn send(&mut self, batch: &Batch, packets: Range<usize>, tally: &mut Tally) -> io::Result<()> {
         let mut from = packets.start;
-        for (at, frame) in batch.iter().enumerate().skip(packets.start).take(packets.len()) {
-            if is_router_advertisement(frame) {
+        for at in packets.clone() {
+            if batch.get(at).is_some_and(is_router_advertisement) {
                 self.0.send(batch, from..at, tally)?;
                 from = at + 1;
             }

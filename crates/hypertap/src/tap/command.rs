@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 
 use anyhow::Context;
 use hypertap_platform::inherited::pair_for_program;
+use hypertap_platform::process::hear_of_children;
 use tokio::process::{Child, Command};
 
 use crate::exit::Failure;
@@ -32,6 +33,7 @@ impl Program {
     pub fn start(words: &[OsString], of_datagrams: bool) -> Result<Option<(Self, OwnedFd)>, Failure> {
         let Some((program, arguments)) = words.split_first() else { return Ok(None) };
         let name = program.to_string_lossy().into_owned();
+        hear_of_children().context("cannot hear of the program's end")?;
         let (ours, theirs) = pair_for_program(of_datagrams).context("cannot make a socket pair")?;
         let number = theirs.as_raw_fd();
         let arguments = arguments.iter().map(|word| with_number(word, number));

@@ -12,17 +12,20 @@
 //!
 //! `O` is out of this machine, `I` is into it. `text2pcap -D -t '%Y-%m-%dT%H:%M:%S.%fZ'` reads it.
 
+mod time;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use hypertap_wire::ethernet::sizing::{Sizing, frame_len};
 
+use self::time::time;
 use super::fabric::{FrameObserver, Origin};
 use crate::exit::Failure;
 
@@ -32,8 +35,12 @@ const MOST_FRAMES: usize = 4096;
 const MOST_BYTES: usize = 4 << 20;
 /// How many bytes a line shows.
 const LINE: usize = 16;
-/// How long the end waits for the reader.
-const AT_THE_END: Duration = Duration::from_millis(200);
+/// How long the end waits for a reader that reads nothing.
+const STALLED: Duration = Duration::from_millis(200);
+/// How long it waits for one that does read.
+const AT_THE_END: Duration = Duration::from_secs(10);
+/// How much is written at once, so that a slow reader is seen to read.
+const PIECE: usize = 4096;
 
 /// Shows frames as they come in.
 #[derive(Debug)]
@@ -47,8 +54,12 @@ pub struct Dump {
 struct Shared {
     /// Bytes that wait.
     waiting: AtomicUsize,
+    /// Frames that wait, or are half written.
+    unwritten: AtomicU64,
     /// Frames that did not fit since that was last said.
     lost: AtomicU64,
+    /// Bytes that were written, of the text.
+    written: AtomicU64,
 }
 
 /// A frame to be shown.
@@ -65,13 +76,25 @@ struct Shown {
 #[derive(Debug)]
 pub struct Showing {
     done: Receiver<()>,
+    shared: Arc<Shared>,
 }
 
 impl Showing {
-    /// Waits until all is written, but not for long. The dump must have been dropped.
-    pub fn finish(self) {
+    /// Waits until all is written, as long as somebody reads, but not for ever; says how many frames are missing
+    /// then. The dump must have been dropped.
+    pub fn finish(self) -> u64 {
+        let end = Instant::now() + AT_THE_END;
+        let Shared { written, unwritten, lost, .. } = &*self.shared;
+        let mut before = written.load(Ordering::Relaxed);
         // Nothing is ever sent: the thread's end closes it.
-        let _ = self.done.recv_timeout(AT_THE_END);
+        while self.done.recv_timeout(STALLED) == Err(RecvTimeoutError::Timeout) {
+            let now = written.load(Ordering::Relaxed);
+            if now == before || Instant::now() > end {
+                return unwritten.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed);
+            }
+            before = now;
+        }
+        0
     }
 }
 
@@ -87,13 +110,14 @@ impl Dump {
         let (to, shown) = sync_channel(MOST_FRAMES);
         let (ended, done) = sync_channel(1);
         let shared = Arc::new(Shared::default());
+        let showing = Showing { done, shared: Arc::clone(&shared) };
         let theirs = Arc::clone(&shared);
         let write = move || {
             write_all(&shown, &theirs, io::stdout());
             drop(ended);
         };
         thread::Builder::new().name("dump".to_owned()).spawn(write).context("cannot start a thread")?;
-        Ok(Some((Self { all, to, shared }, Showing { done })))
+        Ok(Some((Self { all, to, shared }, showing)))
     }
 }
 
@@ -104,6 +128,7 @@ impl FrameObserver for Dump {
             return;
         }
         let waiting = self.shared.waiting.fetch_add(frame.len(), Ordering::Relaxed);
+        self.shared.unwritten.fetch_add(1, Ordering::Relaxed);
         let shown = Shown { at: SystemTime::now(), origin, frame: frame.to_vec(), warning };
         let sent = if waiting + frame.len() > MOST_BYTES {
             Err(TrySendError::Full(shown))
@@ -112,6 +137,7 @@ impl FrameObserver for Dump {
         };
         if sent.is_err() {
             self.shared.waiting.fetch_sub(frame.len(), Ordering::Relaxed);
+            self.shared.unwritten.fetch_sub(1, Ordering::Relaxed);
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -128,7 +154,8 @@ fn wrong_size(frame: &[u8]) -> Option<String> {
 }
 
 /// Writes frames until there are no more, or nobody reads.
-fn write_all(shown: &Receiver<Shown>, shared: &Shared, mut to: impl Write) {
+fn write_all(shown: &Receiver<Shown>, shared: &Shared, to: impl Write) {
+    let mut to = InPieces { to, written: &shared.written };
     let mut text = String::new();
     while let Ok(one) = shown.recv() {
         shared.waiting.fetch_sub(one.frame.len(), Ordering::Relaxed);
@@ -142,6 +169,29 @@ fn write_all(shown: &Receiver<Shown>, shared: &Shared, mut to: impl Write) {
             // The reader has gone, or the disk is full. The frames go their way all the same.
             return;
         }
+        shared.unwritten.fetch_sub(1, Ordering::Relaxed);
+    }
+    let lost = shared.lost.swap(0, Ordering::Relaxed);
+    if lost > 0 {
+        let _ = writeln!(to, "# {lost} frames here are missing, for nobody read").and_then(|()| to.flush());
+    }
+}
+
+/// Writes a little at a time, and counts it.
+struct InPieces<'a, W> {
+    to: W,
+    written: &'a AtomicU64,
+}
+
+impl<W: Write> Write for InPieces<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.to.write(&bytes[..bytes.len().min(PIECE)])?;
+        self.written.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 
@@ -171,49 +221,52 @@ impl Shown {
     }
 }
 
-/// A time of UTC as in RFC 3339, with microseconds.
-fn time(at: SystemTime) -> String {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let micros = since.subsec_micros();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
-}
-
-/// The date that is so many days after 1 January 1970, as year, month and day (Gregorian).
-fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from 1 March of the year 0, so that a leap day is a year's last.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + u64::from(month < 3), month, day)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
-    #[test]
-    fn a_date_is_the_calendars() {
-        for (days, wanted) in [
-            (0, (1970, 1, 1)),
-            (58, (1970, 2, 28)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_484, (2026, 1, 31)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ] {
-            assert_eq!(date(days), wanted, "{days}");
+    /// Takes what it is given, a while after.
+    struct Slow(Arc<AtomicU64>, Duration);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            thread::sleep(self.1);
+            let lines = bytes.split(|byte| *byte == b'\n').count() - 1;
+            self.0.fetch_add(lines as u64, Ordering::Relaxed);
+            Ok(bytes.len())
         }
-        let at = UNIX_EPOCH + Duration::from_micros(951_782_399_000_001);
-        assert_eq!(time(at), "2000-02-28T23:59:59.000001Z");
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Shows so many frames of 16 bytes, four lines each, to a reader that takes so long for each piece; yields how
+    /// many lines it was given and how many frames are said to be missing.
+    fn finished(frames: u64, slowness: Duration) -> (u64, u64) {
+        let (to, shown) = sync_channel(MOST_FRAMES);
+        let (ended, done) = sync_channel(1);
+        let (shared, lines) = (Arc::new(Shared::default()), Arc::new(AtomicU64::new(0)));
+        let mut dump = Dump { all: true, to, shared: Arc::clone(&shared) };
+        for _ in 0..frames {
+            dump.frame(Origin::Host, &[0; 16]);
+        }
+        drop(dump);
+        let (theirs, slow) = (Arc::clone(&shared), Slow(Arc::clone(&lines), slowness));
+        thread::spawn(move || {
+            write_all(&shown, &theirs, slow);
+            drop(ended);
+        });
+        let missing = Showing { done, shared }.finish();
+        (lines.load(Ordering::Relaxed), missing)
+    }
+
+    #[test]
+    fn the_end_waits_for_a_slow_reader_and_not_for_one_that_reads_nothing() {
+        assert_eq!(finished(20, STALLED / 10), (80, 0), "it took longer than one that stalls may");
+        assert_eq!(finished(20, Duration::from_secs(3600)), (0, 20));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use hypertap_engine::modem::ModemSettings;
 use hypertap_platform::guest_socket::GuestSocket;
@@ -170,11 +171,11 @@ impl Fabric {
     }
 
     /// Frees the places of guests whose sockets are gone, of which nobody is told before something is sent to them, and
-    /// waits until that is done. Asked for often it is done once a second.
-    pub(crate) async fn free_dead_guests(&self) {
+    /// waits until that is done. It is done once a second: asked for sooner it returns how long it is until then.
+    pub(crate) async fn free_dead_guests(&self) -> Option<Duration> {
         let (answer, done) = oneshot::channel();
         self.command(Command::FreeDead(answer)).await;
-        let _ = done.await;
+        done.await.ok().flatten()
     }
 
     /// What went through; nothing when the thread has ended.

@@ -1,15 +1,17 @@
 //! The host's interface: made, lost, made again.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use hypertap_platform::link::takes_advertisements;
 use hypertap_platform::queue::{PacketQueue, TapQueue};
 use hypertap_platform::{Gone, MachineError, Privileged, TapName, TapSpec};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use super::advertisements::WithoutAdvertisements;
 use super::fabric::Fabric;
+use super::overlap::warn_of_overlaps;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
@@ -21,6 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const STOOD: Duration = Duration::from_secs(10);
 /// So many tries in vain, which take some 11 s, are enough to know.
 const TRIES: u32 = 7;
+/// How long the interface's name may take to be printed before it is used.
+const PRINTING: Duration = Duration::from_millis(200);
 
 /// The host's interface, and who makes it.
 pub struct Host {
@@ -35,8 +39,8 @@ pub struct Host {
     pause: Duration,
     /// How often it could not be made again since it was there last.
     failures: u32,
-    /// Whether it was there once.
-    was_there: bool,
+    /// Whether it was to be there already.
+    wanted: bool,
     /// Whether the name is still to be printed.
     print_name: bool,
 }
@@ -52,22 +56,28 @@ impl Host {
             due: None,
             pause: FIRST_PAUSE,
             failures: 0,
-            was_there: false,
+            wanted: false,
             print_name,
         }
     }
 
-    /// Makes the interface for the first client; does nothing once that was done, whatever became of it.
+    /// Makes the interface for the first client; does nothing once that was tried, whatever became of it.
     ///
     /// Where it is dropped before its end there may be an interface or none.
     ///
     /// # Errors
-    /// Why there can be none.
+    /// Why there can be none now. It is tried again later as if it had been lost.
     pub async fn make_first(&mut self, fabric: &Fabric) -> Result<(), Failure> {
-        if self.was_there {
+        if std::mem::replace(&mut self.wanted, true) {
             return Ok(());
         }
-        self.make(fabric).await.map_err(failure)
+        warn_of_overlaps(&self.spec);
+        let made = self.make(fabric).await;
+        if made.is_err() {
+            self.failures = 1;
+            self.put_off(Instant::now());
+        }
+        made.map_err(failure)
     }
 
     /// Notes that the interface is gone, and when it is to be made again.
@@ -160,29 +170,39 @@ impl Host {
             offload = ?tap.offload, "the interface is up",
         );
         if std::mem::take(&mut self.print_name) {
-            let mut output = Output::standard();
-            output.line(&tap.name);
-            if let Err(failure) = output.finish() {
-                tracing::warn!(error = failure.sentence(), "the interface's name is not told");
-            }
+            print_name(tap.name.clone()).await;
         }
         let mut queue: Box<dyn PacketQueue> =
             Box::new(TapQueue::new(tap.descriptor, tap.offload, self.spec.mtu));
-        if !self.spec.accept_ra && takes_advertisements(&tap.name) {
-            tracing::info!(
-                interface = tap.name,
-                "/proc/sys is read-only: router advertisements for the interface are dropped here instead"
-            );
+        if !self.spec.accept_ra {
             queue = Box::new(WithoutAdvertisements(queue));
         }
         // The next one shall be found under the same name.
         self.spec.name = TapName::Exact(tap.name);
         fabric.attach_host(queue, self.spec.mac).await;
         self.made = Some(Instant::now());
-        self.was_there = true;
         self.failures = 0;
         Ok(())
     }
+}
+
+/// Prints the interface's name, and waits until that is done, but not for long: nobody may be reading.
+async fn print_name(name: String) {
+    let (tell, printed) = oneshot::channel();
+    let print = move || {
+        let mut output = Output::standard();
+        output.line(name);
+        let _ = tell.send(output.finish());
+    };
+    let error = match thread::Builder::new().name("print-name".to_owned()).spawn(print) {
+        Err(error) => error.to_string(),
+        Ok(_) => match timeout(PRINTING, printed).await {
+            Ok(Ok(Err(failure))) => failure.sentence(),
+            Ok(_) => return,
+            Err(_) => "nobody reads standard output".to_owned(),
+        },
+    };
+    tracing::warn!(error, "the interface's name is not told");
 }
 
 /// The sentence for an interface that cannot be made.

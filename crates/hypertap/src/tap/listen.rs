@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use hypertap_platform::guest_socket::GuestSocket;
 use hypertap_platform::inherited::Inherited;
-use tokio::net::{TcpListener, TcpStream, UnixDatagram, UnixListener};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::{TcpListener, UnixDatagram, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::fabric::ListenId;
+use super::refusals::Refusals;
 use super::settings::{Protocol, Settings};
 use crate::cli::tap::Place;
 use crate::exit::{Exit, Failure};
@@ -23,6 +25,8 @@ use crate::socket_file::{self, Kind, NotBound, SocketFile, Whom};
 
 /// How long is waited when the process has run out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How many may wait in the kernel to be accepted.
+const BACKLOG: i32 = 128;
 /// How many that have connected may wait for the server.
 const ARRIVALS: usize = 16;
 
@@ -94,7 +98,10 @@ impl Doors {
     fn open_one(&mut self, settings: &Settings, place: &Place, protocol: Protocol) -> Result<(), Failure> {
         let name = place.to_string();
         let listener = match place {
-            Place::Tcp(address) => Listener::Tcp(listen_tcp(*address)?),
+            Place::Tcp(address) => {
+                let others = settings.listens.iter().map(|(place, _)| place);
+                Listener::Tcp(listen_tcp(*address, leaves_ipv4_to_another(*address, others))?)
+            }
             Place::Unix(path) => {
                 let kind = if protocol == Protocol::Datagram { Kind::Datagram } else { Kind::Stream };
                 let bound = socket_file::bind_for(path, kind, &settings.access);
@@ -130,6 +137,7 @@ impl Doors {
         }
         match socket {
             Inherited::Stream(stream) => {
+                prepare(&stream).with_context(|| format!("--fd {number}"))?;
                 self.connected.push(Newcomer { stream, protocol, by: name, is_program: false })
             }
             Inherited::UnixListener(socket) => {
@@ -198,8 +206,30 @@ fn tcp(listener: StdTcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-fn listen_tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let listener = StdTcpListener::bind(address).and_then(tcp).map_err(|error| {
+/// Whether a socket at this address is to leave IPv4 to another that has the port there: one at `[::]` alone takes
+/// both.
+fn leaves_ipv4_to_another<'a>(address: SocketAddr, mut places: impl Iterator<Item = &'a Place>) -> bool {
+    address.is_ipv6()
+        && places.any(
+            |place| matches!(place, Place::Tcp(other) if other.is_ipv4() && other.port() == address.port()),
+        )
+}
+
+fn bind_tcp(address: SocketAddr, only_v6: bool) -> io::Result<StdTcpListener> {
+    if !only_v6 {
+        return StdTcpListener::bind(address);
+    }
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    socket.set_only_v6(true)?;
+    // As the other way has it.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn listen_tcp(address: SocketAddr, only_v6: bool) -> Result<TcpListener, Failure> {
+    let listener = bind_tcp(address, only_v6).and_then(tcp).map_err(|error| {
         let (exit, what) = match error.kind() {
             ErrorKind::AddrInUse => {
                 (Exit::Taken, "is in use by another program; choose another with --listen")
@@ -256,6 +286,7 @@ fn refused(path: &Path, error: NotBound) -> Failure {
 
 /// Takes connections for ever.
 async fn accept(listener: Listener, protocol: Protocol, name: String, arrivals: mpsc::Sender<Arrival>) {
+    let mut failures = Refusals::default();
     loop {
         let accepted = match &listener {
             Listener::Unix(listener) => match listener.accept().await {
@@ -265,7 +296,10 @@ async fn accept(listener: Listener, protocol: Protocol, name: String, arrivals: 
                 Err(error) => Err(error),
             },
             Listener::Tcp(listener) => match listener.accept().await {
-                Ok((stream, peer)) => prepare(stream).map(|stream| (stream, format!("{name} from {peer}"))),
+                Ok((stream, peer)) => stream.into_std().and_then(|stream| {
+                    prepare(&stream)?;
+                    Ok((stream.into(), format!("{name} from {peer}")))
+                }),
                 Err(error) => Err(error),
             },
         };
@@ -277,7 +311,9 @@ async fn accept(listener: Listener, protocol: Protocol, name: String, arrivals: 
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, listen = name, "cannot accept a connection");
+                if let Some(times) = failures.count(Instant::now()) {
+                    tracing::warn!(%error, listen = name, times, "cannot accept a connection");
+                }
                 if error.kind() != ErrorKind::ConnectionAborted {
                     sleep(EXHAUSTED).await;
                 }
@@ -286,12 +322,14 @@ async fn accept(listener: Listener, protocol: Protocol, name: String, arrivals: 
     }
 }
 
-/// Frames do not wait for more of them, and a machine that is gone is found out some day.
-fn prepare(stream: TcpStream) -> io::Result<OwnedFd> {
-    stream.set_nodelay(true)?;
-    let stream = stream.into_std()?;
-    socket2::SockRef::from(&stream).set_keepalive(true)?;
-    Ok(stream.into())
+/// Over TCP frames do not wait for more of them, and a machine that is gone is found out some day.
+fn prepare(stream: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    if socket.local_addr()?.as_socket().is_none() {
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)
 }
 
 /// Waits for the first datagram, which is left where it is: the interface is to be there before.

@@ -16,6 +16,8 @@ mod dump;
 pub(crate) mod fabric;
 mod host;
 mod listen;
+mod open_files;
+mod overlap;
 mod passed;
 mod refusals;
 mod server;
@@ -25,7 +27,7 @@ pub mod startup;
 use anyhow::Context;
 use hypertap_platform::service_manager::{self, Stage};
 
-use self::dump::Dump;
+use self::dump::{Dump, Showing};
 use self::fabric::{Fabric, FabricSettings, FrameObserver, Places};
 use self::server::Server;
 use self::startup::Prepared;
@@ -54,8 +56,9 @@ pub async fn run(prepared: Prepared) -> Result<(), Failure> {
     // With it the interface goes, and the connections.
     fabric.stop();
     drop(files);
-    if let Some(shown) = shown {
-        shown.finish();
+    let missing = shown.map_or(0, Showing::finish);
+    if missing > 0 {
+        tracing::warn!(missing, "frames at the end are not shown, for nobody read");
     }
     ended
 }

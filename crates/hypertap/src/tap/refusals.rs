@@ -1,4 +1,4 @@
-//! Clients that are turned away, told sparingly: who spins on connecting shall not fill the log.
+//! Clients that are turned away or cannot be taken, told sparingly: who spins on connecting shall not fill the log.
 
 use std::time::Duration;
 

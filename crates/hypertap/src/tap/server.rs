@@ -1,5 +1,8 @@
 //! Who is there: clients and guests, and the interface that is made for them.
 
+mod admission;
+mod waiting;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -14,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::Program;
-use super::fabric::{ClientEnd, ClientId, Fabric, FabricEvent, Place, Places, PortReport};
+use super::fabric::{ClientEnd, ClientId, Fabric, FabricEvent, Places, PortReport};
 use super::host::Host;
-use super::listen::{Arrival, Door, Doors, Newcomer};
+use super::listen::{Arrival, Doors, Newcomer};
 use super::passed::Passed;
 use super::refusals::Refusals;
 use super::settings::Protocol;
@@ -27,8 +30,6 @@ use crate::tunnel::signals::Signals;
 
 /// How long is waited to hear how a program ended whose socket is closed.
 const PROGRAM_TIME: Duration = Duration::from_millis(500);
-/// How many may wait for a place; others wait to be accepted.
-const WAITING: usize = 16;
 /// How often a program's socket is looked at, a millisecond apart, for what it sent before its end.
 const LAST_READS: usize = 20;
 
@@ -55,7 +56,11 @@ pub struct Server<'a> {
     clients: BTreeMap<ClientId, Client>,
     /// Those that came before another's end was seen, whose place they get.
     waiting: VecDeque<Newcomer>,
+    /// When dead guests can be looked for, whose places those may get who wait.
+    look: Option<Instant>,
     refusals: Refusals,
+    /// Those that could not be served.
+    failures: Refusals,
 }
 
 /// A client that is there.
@@ -78,6 +83,7 @@ enum Task {
     MakeAgain,
     ProgramEnded,
     HeardEnough,
+    Look,
 }
 
 impl<'a> Server<'a> {
@@ -110,7 +116,7 @@ impl<'a> Server<'a> {
             accepting,
             doors,
             keep,
-            ends_on_broken: !settings.keep,
+            ends_on_broken: !keep,
             host,
             modem: settings.modem,
             helper,
@@ -120,7 +126,9 @@ impl<'a> Server<'a> {
             report,
             clients: BTreeMap::new(),
             waiting: VecDeque::new(),
+            look: None,
             refusals: Refusals::default(),
+            failures: Refusals::default(),
         })
     }
 
@@ -145,7 +153,8 @@ impl<'a> Server<'a> {
                 Task::Arrival(Arrival::Client(newcomer)) => self.let_in(newcomer).await?,
                 Task::Arrival(Arrival::Guests(door)) => self.let_guests_in(door).await?,
                 Task::MakeAgain => self.make_again().await?,
-                Task::ProgramEnded => self.on_program_end().await,
+                Task::ProgramEnded => self.on_program_end().await?,
+                Task::Look => self.admit_waiting(None).await?,
                 Task::HeardEnough => {
                     self.hearing = None;
                     !self.is_done()
@@ -165,6 +174,7 @@ impl<'a> Server<'a> {
 
     /// The next thing to do.
     async fn next(&mut self) -> Task {
+        let has_room = self.has_room();
         let program = async {
             match &mut self.program {
                 Some(program) => program.wait().await,
@@ -177,7 +187,12 @@ impl<'a> Server<'a> {
                 None => std::future::pending().await,
             }
         };
-        let has_room = self.waiting.len() < WAITING;
+        let look = async {
+            match self.look {
+                Some(time) => sleep_until(time).await,
+                None => std::future::pending().await,
+            }
+        };
         let host = async {
             match &mut self.host {
                 Some(host) => host.due().await,
@@ -193,98 +208,7 @@ impl<'a> Server<'a> {
             () = host => Task::MakeAgain,
             () = program => Task::ProgramEnded,
             () = hearing => Task::HeardEnough,
-        }
-    }
-
-    /// Lets a client in, or turns it away. False when a signal came meanwhile.
-    async fn let_in(&mut self, newcomer: Newcomer) -> Result<bool, Failure> {
-        let mut place = self.places.take();
-        if place.is_none() {
-            self.fabric.free_dead_guests().await;
-            place = self.places.take();
-        }
-        if let Some(place) = place {
-            return self.admit(newcomer, place).await;
-        }
-        // One that has gone holds its place until that was seen: whoever connects anew at once gets it then. Those
-        // who wait and have gone as well take none for long, but what they sent is still to be read.
-        let leaving = self.clients.values().filter(|client| has_hung_up(&client.connection)).count();
-        let staying = self.waiting.iter().filter(|newcomer| !has_hung_up(&newcomer.stream)).count();
-        if staying < leaving {
-            self.waiting.push_back(newcomer);
-        } else if let Some(refused) = self.refusals.count(Instant::now()) {
-            let most = self.places.all();
-            tracing::warn!(by = newcomer.by, refused, "no more than {most} at once (--max-clients): closed");
-        }
-        Ok(true)
-    }
-
-    /// Makes a client a port. False when a signal came meanwhile.
-    async fn admit(&mut self, newcomer: Newcomer, place: Place) -> Result<bool, Failure> {
-        let connection = match newcomer.stream.try_clone() {
-            Ok(connection) => connection,
-            Err(error) => {
-                tracing::warn!(%error, by = newcomer.by, "cannot serve a client: closed");
-                return Ok(true);
-            }
-        };
-        if !self.make_interface().await? {
-            return Ok(false);
-        }
-        let Newcomer { stream, protocol, by, is_program } = newcomer;
-        let client = ClientId::next();
-        tracing::info!(%client, by, framing = %protocol, "a client came");
-        match protocol {
-            Protocol::Stream(framing) => self.fabric.attach_stream(client, place, stream, framing).await,
-            Protocol::Modem => {
-                // Whoever is a modem was told to be by the same option.
-                let Some(modem) = self.modem.clone() else { return Ok(true) };
-                self.fabric.attach_modem(client, place, stream, modem).await;
-            }
-            Protocol::Datagram => {
-                let attached = self.fabric.attach_messages(client, place, stream).await;
-                attached.with_context(|| format!("cannot serve {by}"))?;
-            }
-        }
-        self.clients.insert(client, Client { by, protocol, since: Instant::now(), connection, is_program });
-        Ok(true)
-    }
-
-    async fn let_guests_in(&mut self, door: Door) -> Result<bool, Failure> {
-        if !self.make_interface().await? {
-            return Ok(false);
-        }
-        let attached = self.fabric.attach_guests(door.id, door.socket).await;
-        attached.with_context(|| format!("cannot serve guests on {}", self.doors.name_of(door.id)))?;
-        Ok(true)
-    }
-
-    /// Has the interface made, unless it was once. False when a signal came meanwhile.
-    async fn make_interface(&mut self) -> Result<bool, Failure> {
-        let Some(host) = &mut self.host else { return Ok(true) };
-        tokio::select! {
-            biased;
-            made = host.make_first(self.fabric) => made.map(|()| true),
-            () = self.signals.recv() => Ok(false),
-        }
-    }
-
-    /// Has the interface made once more. False when a signal came meanwhile.
-    async fn make_again(&mut self) -> Result<bool, Failure> {
-        let Some(host) = &mut self.host else { return Ok(true) };
-        let made = tokio::select! {
-            biased;
-            made = host.make_again(self.fabric) => made,
-            () = self.signals.recv() => return Ok(false),
-        };
-        match made {
-            Err(failure) if !self.keep => Err(failure),
-            Err(failure) => {
-                let error = failure.sentence();
-                tracing::error!(error, "the interface cannot be made again; clients reach each other only");
-                Ok(true)
-            }
-            Ok(()) => Ok(true),
+            () = look => Task::Look,
         }
     }
 
@@ -292,18 +216,19 @@ impl<'a> Server<'a> {
     async fn on_event(&mut self, event: FabricEvent) -> Result<bool, Failure> {
         match event {
             FabricEvent::ClientEnded { client, end, counters, place } => {
-                // Free before the next is let in.
-                drop(place);
-                return self.on_client_end(client, end, &counters).await;
+                self.on_client_end(client, end, &counters)?;
+                if !self.admit_waiting(Some(place)).await? {
+                    return Ok(false);
+                }
             }
             FabricEvent::GuestCame { listen, guest, name } => {
                 tracing::info!(client = %guest, by = self.doors.name_of(listen), name, "a guest came");
-                // It may have gone without a word while there were too many others.
-                return Ok(!self.is_done());
             }
             FabricEvent::GuestWent { guest, counters } => {
                 tracing::info!(client = %guest, passed = %Passed(&counters), "a guest went");
-                return Ok(!self.is_done());
+                if !self.admit_waiting(None).await? {
+                    return Ok(false);
+                }
             }
             FabricEvent::HostGone(error) => {
                 tracing::warn!(%error, "somebody removed the interface; it is made again");
@@ -320,16 +245,17 @@ impl<'a> Server<'a> {
                 );
             }
         }
-        Ok(true)
+        // A guest may have gone without a word while there were too many others.
+        Ok(!self.is_done())
     }
 
-    async fn on_client_end(
+    fn on_client_end(
         &mut self,
         client: ClientId,
         end: ClientEnd,
         counters: &PortReport,
-    ) -> Result<bool, Failure> {
-        let Some(gone) = self.clients.remove(&client) else { return Ok(!self.is_done()) };
+    ) -> Result<(), Failure> {
+        let Some(gone) = self.clients.remove(&client) else { return Ok(()) };
         let (by, served, passed) = (&gone.by, gone.since.elapsed(), Passed(counters));
         match &end {
             ClientEnd::Closed => tracing::info!(%client, by, ?served, %passed, "a client went"),
@@ -349,15 +275,7 @@ impl<'a> Server<'a> {
             let by = format!("client {client} ({}) broke the framing {}", gone.by, gone.protocol);
             return Err(Failure::new(Exit::Protocol, anyhow::Error::from(error).context(by)));
         }
-        drop(gone);
-        while !self.waiting.is_empty() {
-            let Some(place) = self.places.take() else { break };
-            let Some(newcomer) = self.waiting.pop_front() else { break };
-            if !self.admit(newcomer, place).await? {
-                return Ok(false);
-            }
-        }
-        Ok(!self.is_done())
+        Ok(())
     }
 
     /// Whether nobody is there any more, and nobody is waited for.
@@ -367,12 +285,12 @@ impl<'a> Server<'a> {
     }
 
     /// The program has ended: its client has too, whoever else holds its socket.
-    async fn on_program_end(&mut self) -> bool {
+    async fn on_program_end(&mut self) -> Result<bool, Failure> {
         let client = self.clients.iter().find(|(_, client)| client.is_program).map(|(id, _)| *id);
-        let Some(client) = client else { return self.hearing.take().is_none() || !self.is_done() };
+        let Some(client) = client else { return Ok(self.hearing.take().is_none() || !self.is_done()) };
         // What it sent before its end is read first.
         if self.clients.get(&client).is_some_and(|client| has_hung_up(&client.connection)) {
-            return true;
+            return Ok(true);
         }
         for _ in 0..LAST_READS {
             if !self.clients.get(&client).is_some_and(|client| is_readable(&client.connection)) {
@@ -384,7 +302,7 @@ impl<'a> Server<'a> {
         self.clients.remove(&client);
         let passed = counters.as_ref().map(Passed).map(tracing::field::display);
         tracing::info!(%client, passed, "the program's client was ended with it");
-        !self.is_done()
+        Ok(self.admit_waiting(None).await? && !self.is_done())
     }
 
     /// Writes what went through to the log.

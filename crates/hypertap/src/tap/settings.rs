@@ -1,23 +1,21 @@
 //! What a tap server is run with: the command line, checked as a whole while nothing has been done.
 
+mod guest;
+mod identity;
+
 use std::ffi::OsString;
-use std::fs;
-use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader, Read};
-use std::net::Ipv4Addr;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::SocketAddr as UnixAddress;
 
 use anyhow::anyhow;
-use hypertap_engine::modem::{Credentials, ModemSettings};
+use hypertap_engine::modem::ModemSettings;
 use hypertap_platform::peer::starting_user;
 use hypertap_platform::user::User;
 use hypertap_platform::{TapName, TapSpec};
-use hypertap_wire::ethernet::MacAddress;
 use hypertap_wire::frames::Framing;
-use ipnet::Ipv4Net;
-use nix::unistd::{Group, User as Account, gethostname};
+use nix::unistd::{Group, User as Account};
 
+use self::guest::modem;
+use self::identity::own_mac_address;
 use crate::cli::tap::{FramingName, Listen, Place, TapArgs};
 use crate::exit::{Exit, Failure};
 use crate::socket_file::Access;
@@ -190,7 +188,7 @@ fn spec(args: &TapArgs) -> Result<TapSpec, Failure> {
         (None, Some(number)) => TapName::Exact(format!("tap{number}")),
         (None, None) => TapName::Free,
     };
-    Ok(TapSpec {
+    let spec = TapSpec {
         name,
         mac: args.mac_address.unwrap_or_else(|| own_mac_address(args)),
         ipv4: Some(args.ip_address),
@@ -200,53 +198,10 @@ fn spec(args: &TapArgs) -> Result<TapSpec, Failure> {
         nud: !args.disable_nud,
         accept_ra: args.enable_router_advertisements,
         offload: !args.no_offload,
-    })
-}
-
-/// An address that this server alone has, and has again the next time: made of where it listens and of the
-/// machine's own number, as servers of several machines may be in one LAN.
-fn own_mac_address(args: &TapArgs) -> MacAddress {
-    mac_address_of(&own_text(args))
-}
-
-/// The same for a modem's guest.
-fn guest_mac_address(args: &TapArgs) -> MacAddress {
-    let mut text = own_text(args);
-    text.extend(b"\0guest");
-    mac_address_of(&text)
-}
-
-fn own_text(args: &TapArgs) -> Vec<u8> {
-    let mut text = machine(fs::read("/etc/machine-id").ok(), gethostname().ok());
-    match args.listen.first() {
-        Some(listen) => text.extend(listen.place.to_string().bytes()),
-        // Whoever passes a socket may do so often.
-        None if args.command.is_empty() => text.extend(std::process::id().to_be_bytes()),
-        None => text.extend(args.command.iter().flat_map(|word| word.as_encoded_bytes())),
-    }
-    text
-}
-
-/// What tells this machine from others: its number (machine-id(5)), else its name, else a number that it has for now.
-fn machine(id: Option<Vec<u8>>, name: Option<OsString>) -> Vec<u8> {
-    let id = id.map(|id| id.trim_ascii().to_vec());
-    // As an image has it that was never started; and names that any machine may have.
-    let id = id.filter(|id| !id.is_empty() && id != b"uninitialized");
-    let name = name.map(OsString::into_vec);
-    let name =
-        name.filter(|name| !matches!(&name[..], b"" | b"(none)" | b"localhost" | b"localhost.localdomain"));
-    id.or(name).unwrap_or_else(|| RandomState::new().hash_one(()).to_ne_bytes().to_vec())
-}
-
-/// A locally administered unicast address of a text's hash (FNV-1a, which stays the same for ever).
-fn mac_address_of(text: &[u8]) -> MacAddress {
-    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    });
-    let [_, _, bytes @ ..] = hash.to_be_bytes();
-    let mut mac = MacAddress(bytes);
-    mac.0[0] = mac.0[0] & 0xfc | 2;
-    mac
+    };
+    // What would be refused once a client is there is refused now.
+    spec.check().map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(spec)
 }
 
 fn access(args: &TapArgs) -> Result<Access, Failure> {
@@ -292,132 +247,4 @@ fn user(name: &str) -> Result<User, Failure> {
         )));
     }
     Ok(user)
-}
-
-fn modem(args: &TapArgs) -> Result<ModemSettings, Failure> {
-    let (host, prefix) = args.ip_address;
-    if args.max_clients > 1 {
-        return Err(usage(
-            "--max-clients: one modem guest is all that a server has addresses for; start another",
-        ));
-    }
-    if prefix > 30 {
-        return Err(usage(format!(
-            "--ip-address {host}/{prefix}: a modem's guest needs an address beside it; use /30 or less"
-        )));
-    }
-    let mask = u32::MAX << (32 - prefix);
-    let guest = match args.guest_address {
-        None => next_host(host, prefix),
-        Some(guest) => guest,
-    };
-    let is_end = guest.to_bits() & !mask == 0 || guest.to_bits() & !mask == !mask;
-    if guest == host || guest.to_bits() & mask != host.to_bits() & mask || is_end {
-        return Err(usage(format!(
-            "--guest-address {guest}: wanted an address of the network of {host}/{prefix}, other than the host's"
-        )));
-    }
-    if args.dns.len() > 2 {
-        return Err(usage("--dns: a modem's guest can be told two name servers, no more"));
-    }
-    // The hasher's keys are random.
-    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
-    let credentials = args.pap.as_deref().map(credentials).transpose()?;
-    Ok(ModemSettings {
-        mac: guest_mac_address(args),
-        address: Ipv4Net::new(guest, prefix).map_err(anyhow::Error::from)?,
-        host,
-        dns: if args.dns.is_empty() { vec![host] } else { args.dns.clone() },
-        credentials,
-        magic: u32::from_ne_bytes([a, b, c, d]),
-    })
-}
-
-/// The host address after this one in its network, of at least four addresses; after the last, the first.
-fn next_host(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    let hosts = u32::MAX >> prefix;
-    let (network, host) = (address.to_bits() & !hosts, address.to_bits() & hosts);
-    let next = if host + 1 >= hosts { 1 } else { host + 1 };
-    Ipv4Addr::from_bits(network | next)
-}
-
-/// The longest name or password that PAP carries (RFC 1334, 2.2.1: a length of one byte).
-const LONGEST_CREDENTIAL: usize = 255;
-
-/// A name, and the password that is the first line of a file.
-fn credentials(text: &str) -> Result<Credentials, Failure> {
-    let wanted =
-        || usage("--pap: wanted a name and a file that has the password, as in guest:/etc/guest.pap");
-    let (name, file) = text.split_once(':').ok_or_else(wanted)?;
-    if name.is_empty() || file.is_empty() || name.len() > LONGEST_CREDENTIAL {
-        return Err(wanted());
-    }
-    let mut line = String::new();
-    let opened = fs::File::open(file)
-        .and_then(|opened| BufReader::new(opened.take(LONGEST_CREDENTIAL as u64 + 3)).read_line(&mut line));
-    opened.map_err(|error| usage(format!("--pap: cannot read the password in {file}: {error}")))?;
-    let password = line.trim_end_matches(['\r', '\n']);
-    if password.is_empty() || password.len() > LONGEST_CREDENTIAL {
-        return Err(usage(format!("--pap: the first line of {file} is no password of 1 to 255 bytes")));
-    }
-    Ok(Credentials { name: name.into(), password: password.into() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_own_mac_address_is_the_same_again_and_another_elsewhere() {
-        let of = |text: &str| mac_address_of(text.as_bytes());
-        assert_eq!(of("/tmp/dolphin-tap"), of("/tmp/dolphin-tap"));
-        assert_ne!(of("/tmp/dolphin-tap"), of("/tmp/dolphin-tap2"));
-        for text in ["", "/a", "/b", "/tmp/dolphin-tap", "127.0.0.1:5600"] {
-            let mac = of(text);
-            assert!(mac.is_locally_administered() && !mac.is_multicast(), "{text}: {mac}");
-        }
-    }
-
-    #[test]
-    fn a_machine_without_a_number_is_told_by_its_name_and_one_without_a_name_by_chance() {
-        let of = |id: &str, name: &str| machine(Some(id.into()), Some(name.into()));
-        assert_eq!(of("0123abcd\n", "one"), b"0123abcd");
-        assert_eq!(of("\n", "one"), b"one");
-        assert_eq!(of("uninitialized\n", "one"), b"one");
-        assert_eq!(machine(None, Some("one".into())), b"one");
-        for name in ["", "localhost", "(none)"] {
-            assert_ne!(of("", name), of("", name), "{name}");
-        }
-        assert_ne!(machine(None, None), machine(None, None));
-    }
-
-    #[test]
-    fn the_guest_has_the_next_address_that_is_a_hosts() {
-        for (host, prefix, guest) in [
-            ("172.30.0.1", 24, "172.30.0.2"),
-            ("172.30.0.254", 24, "172.30.0.1"),
-            ("10.0.0.5", 30, "10.0.0.6"),
-            ("10.0.0.6", 30, "10.0.0.5"),
-            ("10.255.255.254", 8, "10.0.0.1"),
-        ] {
-            let next = next_host(host.parse().expect("good"), prefix);
-            assert_eq!(next.to_string(), guest, "{host}/{prefix}");
-        }
-    }
-
-    #[test]
-    fn a_password_is_the_first_line_of_its_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, content: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, content).expect("ours");
-            format!("guest:{}", path.display())
-        };
-        let good = credentials(&file("good", "secret: x\r\nmore\n")).expect("good");
-        assert_eq!((&good.name[..], &good.password[..]), (&b"guest"[..], &b"secret: x"[..]));
-        for wrong in [file("empty", ""), file("long", &"x".repeat(256)), "guest".to_owned(), ":/x".to_owned()]
-        {
-            assert_eq!(credentials(&wrong).expect_err("wrong").exit, Exit::Usage, "{wrong}");
-        }
-    }
 }

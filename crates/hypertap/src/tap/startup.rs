@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::command::Program;
 use super::host::{Host, failure, name_taken, no_right};
 use super::listen::{Doors, Newcomer};
+use super::open_files;
 use super::settings::{Protocol, Settings};
 use crate::exit::{Exit, Failure};
 use crate::log;
@@ -66,6 +67,8 @@ pub async fn prepare(settings: Settings, inherited: Vec<(i32, Inherited)>) -> Re
             doors.connected.push(Newcomer { stream, protocol: settings.protocol, by, is_program: true });
             program
         });
+    // What was started until now has the limit that it is to have.
+    open_files::make_room(settings.max_clients, settings.listens.len());
     let (host, helper) = match (&settings.host, half) {
         (Some(spec), Some(half)) => (Some(Host::new(spec.clone(), half, settings.print_name)), None),
         (_, helper) => (None, helper),
@@ -103,8 +106,11 @@ async fn half(spec: &TapSpec) -> Result<Box<dyn Privileged>, Failure> {
 async fn split(doors: &Doors, user: &User) -> Result<Option<Box<dyn Privileged>>, Failure> {
     let started = if rights().net_admin {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let files: Vec<_> = doors.files.iter().map(|file| file.path().to_owned()).collect();
-        Some(helper::spawn(&program, Via::Direct, None, &files, log::arguments())?)
+        let mut words = log::arguments().to_vec();
+        for file in &doors.files {
+            words.extend(["--remove-socket".into(), file.number().into(), file.path().into()]);
+        }
+        Some(helper::spawn(&program, Via::Direct, None, &[], &words)?)
     } else {
         None
     };

@@ -1,6 +1,7 @@
 //! What the fabric's thread is told.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use hypertap_engine::modem::ModemSettings;
 use hypertap_platform::guest_socket::GuestSocket;
@@ -19,6 +20,6 @@ pub(super) enum Command {
     AttachGuests { listen: ListenId, socket: GuestSocket },
     AttachMessages { client: ClientId, place: Place, socket: GuestSocket },
     Detach(ClientId, oneshot::Sender<PortReport>),
-    FreeDead(oneshot::Sender<()>),
+    FreeDead(oneshot::Sender<Option<Duration>>),
     Report(oneshot::Sender<Report>),
 }

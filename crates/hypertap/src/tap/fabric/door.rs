@@ -150,8 +150,8 @@ impl Register {
                 Some(slot)
             }
             Err(reason) => {
-                // One that sent before credentials were asked for sends others.
-                if !matches!(reason, NotAdmitted::NoAnswer(NoAnswer::UnknownSender)) {
+                // One that sent before credentials were asked for sends others, and one that has gone may come again.
+                if !matches!(reason, NotAdmitted::NoAnswer(NoAnswer::UnknownSender | NoAnswer::Gone)) {
                     self.refuse(name, lan.now);
                 }
                 self.tell_stranger(lan.now, || format!("the guest at {name} is not served: {reason}"));
@@ -191,17 +191,23 @@ impl Register {
         Ok((id.slot(), client))
     }
 
-    /// Looks for guests whose sockets are gone, once in a while.
-    pub(super) fn remove_dead(&mut self, lan: &mut Lan) {
-        if self.searched.is_some_and(|at| lan.now.saturating_sub(at) < SEARCH) {
-            return;
+    /// Looks for guests whose sockets are gone, once in a while. Returns how long it is until the next look, if
+    /// none was taken now for that.
+    pub(super) fn remove_dead(&mut self, lan: &mut Lan) -> Option<Duration> {
+        if self.guests.is_empty() {
+            return None;
+        }
+        let wait = self.searched.map_or(Duration::ZERO, |at| (at + SEARCH).saturating_sub(lan.now));
+        if !wait.is_zero() {
+            return Some(wait);
         }
         self.searched = Some(lan.now);
-        let is_dead = |slot: &usize| lan.guest_mut(*slot).is_none_or(|(guest, _)| !guest.is_there());
+        let is_dead = |slot: &usize| lan.guest_mut(*slot).is_none_or(|(guest, _)| guest.is_dead());
         let dead: Vec<usize> = self.guests.values().copied().filter(is_dead).collect();
         for slot in dead {
             self.remove(slot, lan);
         }
+        None
     }
 
     /// Removes a guest's port.
@@ -215,9 +221,9 @@ impl Register {
     /// Removes a guest's port. Returns its place, and what is to be told.
     fn take_out(&mut self, slot: usize, lan: &mut Lan) -> Option<(Place, FabricEvent)> {
         let (guest, now) = lan.guest_mut(slot)?;
-        let (key, is_elsewhere) = ((guest.door, guest.name), guest.is_elsewhere);
+        let (key, takes_nothing) = ((guest.door, guest.name), guest.takes_nothing);
         self.guests.remove(&key);
-        if is_elsewhere {
+        if takes_nothing {
             self.refuse(key.1, now);
         }
         let counters = Box::new(lan.report(slot)?);

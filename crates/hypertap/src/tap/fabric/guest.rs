@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hypertap_platform::guest_socket::{Answer, GuestName, Refusal, Sender};
+use hypertap_platform::guest_socket::{Answer, GuestName, NoAnswer, Refusal, Sender};
 use hypertap_wire::batch::Batch;
 use hypertap_wire::frames::Framing;
 
@@ -39,8 +39,8 @@ pub(super) struct Guest {
     looked: Duration,
     /// Its socket is gone, or another.
     pub(super) is_gone: bool,
-    /// It has connected its socket elsewhere, and takes nothing of ours.
-    pub(super) is_elsewhere: bool,
+    /// Its socket is there, and takes nothing of ours: it is connected elsewhere, or shut down for reading.
+    pub(super) takes_nothing: bool,
     /// The way to it is another, to be watched anew.
     pub(super) is_reopened: bool,
     pub(super) place: Place,
@@ -66,7 +66,7 @@ impl Guest {
             unheard: 0,
             looked: now,
             is_gone: false,
-            is_elsewhere: false,
+            takes_nothing: false,
             is_reopened: false,
             place,
         }
@@ -88,9 +88,15 @@ impl Guest {
         !self.is_gone
     }
 
-    /// Finds out whether its socket is still there, without sending anything.
-    pub(super) fn is_there(&self) -> bool {
-        !self.is_gone && Answer::open(&self.name, self.sender).is_ok()
+    /// Finds out whether nobody receives at its name any more, without sending anything. Whoever came again there is
+    /// the same guest; and what else keeps it from being answered, such as a want of descriptors, may pass.
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_gone
+            || match Answer::open(&self.name, self.sender) {
+                Ok(_) => false,
+                Err(NoAnswer::Gone | NoAnswer::NotASocket) => true,
+                Err(_) => !self.answer.is_current(&self.name),
+            }
     }
 
     pub(super) fn deliver(&mut self, batch: &Batch, frames: Range<usize>, counters: &mut Counters) {
@@ -108,7 +114,7 @@ impl Guest {
     }
 
     pub(super) fn flush(&mut self, counters: &mut Counters) {
-        let mut may_reopen = true;
+        let mut is_reopened = false;
         while !self.outgoing.is_empty() {
             let is_alone = self.answer.descriptor().is_some();
             if !is_alone && self.unheard >= UNHEARD && self.answer.is_crowded(self.ours.as_fd()) {
@@ -125,25 +131,27 @@ impl Guest {
                     tracing::debug!(guest = %self.name, %error, "a frame cannot be sent");
                     self.lose(DropReason::Unsendable, 1, counters);
                 }
-                Some(Refusal::Connected) if may_reopen && self.reopen() => may_reopen = false,
-                Some(refusal @ (Refusal::Gone | Refusal::Connected)) => {
-                    self.lose(DropReason::Gone, usize::MAX, counters);
-                    self.is_gone = true;
-                    self.is_elsewhere = matches!(refusal, Refusal::Connected);
-                }
+                Some(Refusal::Gone | Refusal::Connected) => match self.reopen() {
+                    Ok(()) if !is_reopened => is_reopened = true,
+                    Err(NoAnswer::Io(error)) => {
+                        tracing::debug!(guest = %self.name, %error, "a guest cannot be reached now");
+                        return self.skip(counters);
+                    }
+                    result => {
+                        self.lose(DropReason::Gone, usize::MAX, counters);
+                        self.is_gone = true;
+                        self.takes_nothing = result.is_ok();
+                    }
+                },
             }
         }
     }
 
-    /// Finds the way to a guest that has connected its socket, or connected it anew. Returns whether there is one.
-    fn reopen(&mut self) -> bool {
-        if !self.answer.is_current(&self.name) {
-            return false;
-        }
-        let Ok(answer) = Answer::open(&self.name, self.sender) else { return false };
-        self.answer = answer;
+    /// Finds the way to a guest that has connected its socket, connected it anew, or come again with another.
+    fn reopen(&mut self) -> Result<(), NoAnswer> {
+        self.answer = Answer::open(&self.name, self.sender)?;
         self.is_reopened = true;
-        true
+        Ok(())
     }
 
     /// Drops what waits and some of what comes next: nothing tells when this guest reads again but what it sends.

@@ -68,7 +68,7 @@ pub(super) fn read_modem(
                 if let Some((line, counters, now)) = lan.modem_mut(slot) {
                     counters.receive(messages.len() as u64, messages.bytes());
                     line.receive(messages, now, counters);
-                    lan.modems.push(slot);
+                    lan.list_modem(slot);
                 }
             }
             Ok(None) => return None,

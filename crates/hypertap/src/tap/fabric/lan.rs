@@ -41,7 +41,7 @@ pub(super) struct Lan {
     /// The slots of guests and message clients that are no longer there, for whoever removes their ports.
     pub(super) gone: Vec<usize>,
     /// The slots of modem clients whose stations may have frames for the LAN.
-    pub(super) modems: Vec<usize>,
+    modems: Vec<usize>,
     /// How much memory the host's next frames need before them to be written from where they lie.
     pub(super) host_header: usize,
     /// Why the host's interface took nothing, for whoever removes its port.
@@ -146,6 +146,24 @@ impl Lan {
         }
     }
 
+    /// Notes that a modem client's station may have frames for the LAN.
+    pub(super) fn list_modem(&mut self, slot: usize) {
+        if let Some((line, ..)) = self.modem_mut(slot)
+            && !mem::replace(&mut line.is_listed, true)
+        {
+            self.modems.push(slot);
+        }
+    }
+
+    /// The slot of a modem client whose station may have frames for the LAN.
+    pub(super) fn take_modem(&mut self) -> Option<usize> {
+        let slot = self.modems.pop()?;
+        if let Some((line, ..)) = self.modem_mut(slot) {
+            line.is_listed = false;
+        }
+        Some(slot)
+    }
+
     /// All modem clients.
     pub(super) fn lines(&self) -> impl Iterator<Item = &ModemLine> {
         self.ports().filter_map(|port| match &port.link {
@@ -223,7 +241,9 @@ impl Lan {
         if let Err(error) = port.deliver(batch, frames, header, self.now) {
             self.host_error = Some(error);
         }
-        if matches!(port.link, Link::Modem(_)) {
+        if let Link::Modem(line) = &mut port.link
+            && !mem::replace(&mut line.is_listed, true)
+        {
             self.modems.push(slot);
         }
         if !port.is_dirty && port.is_waiting() && !port.is_watched {

@@ -19,11 +19,13 @@ pub(super) const MAX_MESSAGE: usize = 8192;
 pub(super) struct ModemLine {
     pub(super) stream: Stream,
     modem: Modem,
+    /// Whether its port is on the list of those whose stations may have frames for the LAN.
+    pub(super) is_listed: bool,
 }
 
 impl ModemLine {
     pub(super) fn new(file: Rc<File>, settings: ModemSettings) -> Self {
-        Self { stream: Stream::new(file, Some(Framing::Le16)), modem: Modem::new(settings) }
+        Self { stream: Stream::new(file, Some(Framing::Le16)), modem: Modem::new(settings), is_listed: false }
     }
 
     /// Takes messages from the client.

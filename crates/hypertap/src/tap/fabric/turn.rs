@@ -154,7 +154,7 @@ impl Thread {
                 && line.timeout().is_some_and(|due| due <= now)
             {
                 line.on_timeout(now, counters);
-                self.lan.modems.push(slot);
+                self.lan.list_modem(slot);
             }
         }
     }
@@ -163,14 +163,14 @@ impl Thread {
     fn settle(&mut self) {
         self.lan.flush();
         for _ in 0..STATIONS {
-            let Some(slot) = self.lan.modems.pop() else { break };
+            let Some(slot) = self.lan.take_modem() else { break };
             self.lan.flush_port(slot);
             self.stations.clear();
             let Some((line, ..)) = self.lan.modem_mut(slot) else { continue };
             if line.take_frames(&mut self.stations)
                 && let Some(id) = self.lan.port(slot).map(|port| port.id)
             {
-                self.lan.modems.push(slot);
+                self.lan.list_modem(slot);
                 self.lan.forward(id, &mut self.stations, 0);
                 self.lan.flush();
             }
@@ -266,8 +266,7 @@ impl Thread {
                     }
                 }
                 Command::FreeDead(answer) => {
-                    self.register.remove_dead(&mut self.lan);
-                    let _ = answer.send(());
+                    let _ = answer.send(self.register.remove_dead(&mut self.lan));
                 }
                 Command::Report(answer) => {
                     let _ = answer.send(self.report());

@@ -1,5 +1,6 @@
 //! Guests behind datagram sockets.
 
+use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
@@ -218,6 +219,26 @@ async fn a_guest_that_comes_again_at_its_path_is_answered_there() {
 }
 
 #[tokio::test]
+async fn a_guest_that_comes_again_gets_what_is_sent_before_it_says_anything() {
+    let mut bench = Bench::start(1);
+    let mut machine = bench.machine().await;
+    let street = Street::new(&bench).await;
+    let first = street.guest("guest");
+    street.send(&first, &frame(HOST, mac(1), 1, 60));
+    let (id, _) = bench.came().await;
+    machine.receive(1);
+    drop(first);
+    std::fs::remove_file(street.folder.path().join("guest")).unwrap();
+    let second = street.guest("guest");
+    for at in 2..5 {
+        machine.send(&[frame(mac(1), HOST, at, 60)]);
+        assert_eq!(number(&receive(&second)), at);
+    }
+    assert!(bench.report_of(Origin::Client(id)).await.dropped.is_empty());
+    assert!(bench.events.try_recv().is_err(), "nobody came or went");
+}
+
+#[tokio::test]
 async fn who_cannot_be_answered_is_no_guest() {
     let bench = Bench::start(2);
     let mut machine = bench.machine().await;
@@ -280,19 +301,15 @@ async fn a_guest_that_connects_its_socket_later_is_the_same_guest() {
     assert!(bench.events.try_recv().is_err(), "nobody came or went");
 }
 
-#[tokio::test]
-async fn a_guest_that_is_connected_elsewhere_goes_and_is_not_looked_at_again_at_once() {
-    let mut bench = Bench::start(1);
+/// A guest that sends and takes nothing goes when it is sent to, and is no guest for a while.
+async fn assert_takes_nothing(bench: &mut Bench, street: &Street, guest: &UnixDatagram) {
     let mut machine = bench.machine().await;
-    let street = Street::new(&bench).await;
-    let (guest, _other) = (street.guest("guest"), street.guest("other"));
-    guest.connect(street.folder.path().join("other")).unwrap();
-    street.send(&guest, &frame(HOST, mac(1), 1, 60));
+    street.send(guest, &frame(HOST, mac(1), 1, 60));
     bench.came().await;
     machine.receive(1);
     machine.send(&[frame(mac(1), HOST, 2, 60)]);
     assert!(matches!(bench.event().await, FabricEvent::GuestWent { .. }));
-    street.send(&guest, &frame(HOST, mac(1), 3, 60));
+    street.send(guest, &frame(HOST, mac(1), 3, 60));
     let strangers = async {
         while bench.fabric.report().await.unwrap().strangers == 0 {
             tokio::task::yield_now().await;
@@ -300,6 +317,43 @@ async fn a_guest_that_is_connected_elsewhere_goes_and_is_not_looked_at_again_at_
     };
     timeout(PATIENCE, strangers).await.unwrap();
     assert!(bench.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_guest_that_is_connected_elsewhere_goes_and_is_not_looked_at_again_at_once() {
+    let mut bench = Bench::start(1);
+    let street = Street::new(&bench).await;
+    let (guest, _other) = (street.guest("guest"), street.guest("other"));
+    guest.connect(street.folder.path().join("other")).unwrap();
+    assert_takes_nothing(&mut bench, &street, &guest).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_reads_no_more_goes_and_is_not_looked_at_again_at_once() {
+    let mut bench = Bench::start(1);
+    let street = Street::new(&bench).await;
+    let guest = street.guest("guest");
+    guest.shutdown(Shutdown::Read).unwrap();
+    assert_takes_nothing(&mut bench, &street, &guest).await;
+}
+
+#[tokio::test]
+async fn dead_guests_are_looked_for_once_a_second_and_whoever_asks_sooner_is_told_when() {
+    let mut bench = Bench::start(2);
+    let mut machine = bench.machine().await;
+    assert_eq!(bench.fabric.free_dead_guests().await, None, "there is none");
+    let street = Street::new(&bench).await;
+    let guest = street.guest("guest");
+    street.send(&guest, &frame(HOST, mac(1), 1, 60));
+    bench.came().await;
+    machine.receive(1);
+    assert_eq!(bench.fabric.free_dead_guests().await, None, "it is looked for now");
+    drop(guest);
+    while let Some(time) = bench.fabric.free_dead_guests().await {
+        assert!(time <= Duration::from_secs(1));
+        tokio::time::sleep(time).await;
+    }
+    assert!(bench.places.are_all_free());
 }
 
 #[tokio::test]

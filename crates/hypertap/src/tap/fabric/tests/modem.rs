@@ -1,6 +1,8 @@
 //! Clients on a telephone line.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use hypertap_wire::ethernet::{EtherType, ethertype, source};
 use hypertap_wire::hdlc::{Accm, Decoder, encode};
@@ -8,23 +10,29 @@ use hypertap_wire::ppp::control::{Code, ControlPacket};
 use hypertap_wire::ppp::{self, Protocol};
 
 use super::*;
+use crate::tap::fabric::lan::Lan;
+use crate::tap::fabric::modem::ModemLine;
+use crate::tap::fabric::port::Link;
 
 const STATION: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x77]);
+
+fn settings() -> ModemSettings {
+    ModemSettings {
+        mac: STATION,
+        address: "10.9.8.2/24".parse().unwrap(),
+        host: Ipv4Addr::new(10, 9, 8, 1),
+        dns: Vec::new(),
+        credentials: None,
+        magic: 7,
+    }
+}
 
 impl Bench {
     async fn modem(&self) -> Client {
         let (near, stream) = UnixStream::pair().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let id = ClientId::next();
-        let settings = ModemSettings {
-            mac: STATION,
-            address: "10.9.8.2/24".parse().unwrap(),
-            host: Ipv4Addr::new(10, 9, 8, 1),
-            dns: Vec::new(),
-            credentials: None,
-            magic: 7,
-        };
-        self.fabric.attach_modem(id, self.places.take().unwrap(), near.into(), settings).await;
+        self.fabric.attach_modem(id, self.places.take().unwrap(), near.into(), settings()).await;
         Client { id, stream }
     }
 }
@@ -97,5 +105,25 @@ async fn what_a_line_waits_for_is_sent_again_in_time() {
         let frame = decoder.next(&mut message.as_slice()).unwrap().unwrap();
         let (_, packet) = ppp::parse(frame).unwrap();
         requests += usize::from(ControlPacket::parse(packet).unwrap().code == Code::CONFIGURE_REQUEST);
+    }
+}
+
+#[test]
+fn a_station_waits_once_for_its_turn_however_much_comes_for_it() {
+    let mut lan = Lan::new(Poller::new().unwrap(), 7, None);
+    let mut add = |stream: UnixStream| {
+        let line = ModemLine::new(Rc::new(File::from(OwnedFd::from(stream))), settings());
+        lan.add(Origin::Client(ClientId::next()), Link::Modem(Box::new(line)), None).unwrap()
+    };
+    let (one, other) = UnixStream::pair().unwrap();
+    let (from, to) = (add(one), add(other));
+    let mut batch = Batch::new(6000, 100);
+    for number in 0..100 {
+        assert!(batch.push(&frame([0xff; 6], mac(1), number, 60)));
+    }
+    for _ in 0..2 {
+        lan.forward(from, &mut batch, 0);
+        lan.list_modem(to.slot());
+        assert_eq!((lan.take_modem(), lan.take_modem()), (Some(to.slot()), None));
     }
 }
