@@ -9,12 +9,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use hypertap_tests::daemon::binary;
+use hypertap_tests::frame::frame;
 use hypertap_tests::machine::{
     device_towards, executable_by_all, ip_json, is_link, output, ping, run, scratch,
 };
 use hypertap_tests::peer::STRANGER;
-use hypertap_tests::tap::start;
+use hypertap_tests::program::Program as _;
+use hypertap_tests::tap::{FrameClient, Wire, start};
 use hypertap_tests::{Daemon, Peer, eventually, in_namespaces, in_namespaces_within};
+use nix::sys::signal::Signal;
 
 /// How long a test that runs all forms may take.
 const LONG: Duration = Duration::from_secs(120);
@@ -260,6 +263,51 @@ fn an_interface_that_cannot_be_made_is_told_in_the_programs_words() {
     });
 }
 
+/// What stands in the page between fences of that language.
+fn samples(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&fence).skip(1);
+    blocks.filter_map(|block| Some(block.split_once("```")?.0.to_owned())).collect()
+}
+
+#[test]
+fn the_samples_of_the_page_say_hello_and_print_what_comes() {
+    in_namespaces_within(LONG, || {
+        let read = |path: &str| fs::read_to_string(repository(path)).expect("it is in the repository");
+        let page = read("docs/tap-libraries.md");
+        let ours = ["tap_page", "tap_page_async"];
+        let files = ours.map(|name| read(&format!("crates/client/examples/{name}.rs")));
+        assert_eq!(samples(&page, "rust"), files);
+        let mut programs: Vec<Command> =
+            ours.iter().map(|name| Command::new(built(&format!("examples/{name}")))).collect();
+        let c = scratch("hello.c");
+        fs::write(&c, &samples(&page, "c")[0]).expect("the folder is ours");
+        programs.push(Command::new(compiled("hello", &c)));
+        let in_python = samples(&page, "python");
+        assert_eq!(in_python.len(), 2);
+        programs.extend(in_python.iter().map(|text| {
+            let mut python = Command::new("python3");
+            python.env("PYTHONPATH", repository("clients/python/src")).args(["-B", "-c", text]);
+            python
+        }));
+        for mut program in programs {
+            let path = scratch("socket");
+            let listen = format!("--listen={},framing=le16", path.display());
+            let mut server = start(&[listen.as_str(), "--no-host", "--keep", "--max-clients=2"]);
+            let station = FrameClient::unix(&path, Wire::Le16);
+            program.arg(&path);
+            let mut sample = Peer::start(program);
+            let hello = station.expect_frame("hello", |frame| frame.ends_with(b"\x88\xb5hello"));
+            assert_eq!(hello, frame([0xff; 6], [2, 0, 0, 0, 0, 2], 0x88b5, b"hello"));
+            station.send(&frame([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 3], 0x88b5, b"hello, too"));
+            assert!(sample.line().is_some_and(|line| line.starts_with("came: ")));
+            server.signal(Signal::SIGTERM);
+            server.assert_ends_well();
+            assert_eq!(sample.finish(), [""; 0]);
+        }
+    });
+}
+
 /// Opens an interface of this MTU, name, MAC and IPv4 address, `-` where nothing is said, and prints the number.
 const OPEN: &str = "
 #include <hypertap.h>
@@ -290,6 +338,13 @@ int main(int argc, char **argv)
 }
 ";
 
+/// A program as one starts it who wants to hear of no child.
+fn ignoring_children(program: &Path) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(program);
+    command
+}
+
 #[test]
 fn c_is_told_by_number_why_an_interface_cannot_be_made() {
     in_namespaces_within(LONG, || {
@@ -304,8 +359,10 @@ fn c_is_told_by_number_why_an_interface_cannot_be_made() {
             (["0", "lo", "-", "-"], "-13\n"),
             (["9000", "lan0", "02:00:00:00:00:01", "10.0.0.1/24"], "0\n"),
         ] {
-            let ran = output(Command::new(&program).args(words).env("PATH", path()));
-            assert_eq!(String::from_utf8_lossy(&ran.stdout), code, "{words:?}");
+            for mut command in [Command::new(&program), ignoring_children(&program)] {
+                let ran = output(command.args(words).env("PATH", path()));
+                assert_eq!(String::from_utf8_lossy(&ran.stdout), code, "{words:?}");
+            }
         }
     });
 }

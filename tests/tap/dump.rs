@@ -1,7 +1,8 @@
 //! Frames shown on standard output.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,23 @@ fn what_the_unframed_protocol_would_get_wrong_is_shown_and_nothing_else() {
             assert!(text.contains(word), "{word:?} is not in {text}");
         }
         assert_eq!(text.matches("\nI 20").count() + usize::from(text.starts_with("I 20")), 2, "{text}");
+    });
+}
+
+#[test]
+fn a_name_that_nobody_reads_holds_nothing_up() {
+    in_namespaces(|| {
+        let fifo = scratch("out.fifo");
+        mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("ours");
+        let mut full = fs::OpenOptions::new();
+        let full = full.read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(&fifo).expect("ours");
+        while (&full).write(&[b'x'; 4096]).is_ok() {}
+        while (&full).write(b"x").is_ok() {}
+        let mut server = printing_to(&fifo.display().to_string(), &["--print-name"]);
+        FrameClient::unix(scratch("tap"), Wire::Qemu).ping(GUEST, HOST);
+        server.assert_ends_well();
+        assert!(server.log().contains("nobody reads standard output"), "{}", server.log());
+        drop(full);
     });
 }
 

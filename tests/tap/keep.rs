@@ -144,8 +144,11 @@ fn a_signal_ends_it_while_it_waits_and_while_it_serves() {
         let path = scratch("tap");
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             for serves in [false, true] {
-                let mut server =
-                    start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+                let words = [format!("--listen={}", path.display()), "--framing=le16".to_owned()];
+                // Whoever runs the tests may have them ignored.
+                let mut env = std::process::Command::new("env");
+                env.args(["--default-signal=INT,HUP"]).stdin(std::process::Stdio::null());
+                let mut server = hypertap_tests::tap::tap(&words).through(env).start();
                 let client = serves.then(|| {
                     let client = FrameClient::unix(&path, Wire::Le16);
                     client.ping(GUEST, HOST);
@@ -159,6 +162,59 @@ fn a_signal_ends_it_while_it_waits_and_while_it_serves() {
                     client.expect_closed();
                 }
             }
+        }
+    });
+}
+
+/// A server whose starter has set what a signal does.
+fn started_with(option: &str) -> hypertap_tests::Daemon {
+    let mut env = std::process::Command::new("env");
+    env.arg(option).stdin(std::process::Stdio::null());
+    let words = [format!("--listen={}", scratch("tap").display()), "--no-host".to_owned()];
+    hypertap_tests::tap::tap(&words).through(env).start()
+}
+
+#[test]
+fn a_signal_that_its_starter_ignored_does_not_end_it() {
+    in_namespaces(|| {
+        for (option, signal) in
+            [("--ignore-signal=HUP", Signal::SIGHUP), ("--ignore-signal=INT", Signal::SIGINT)]
+        {
+            let mut server = started_with(option);
+            server.signal(signal);
+            // It has dealt with both by the time that it says what went through.
+            server.signal(Signal::SIGUSR1);
+            eventually("it reports", || server.log().contains("report ports=0"));
+            server.assert_runs();
+            server.signal(Signal::SIGTERM);
+            server.assert_ends_well();
+            assert!(!server.log().contains(signal.as_str()), "{}", server.log());
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_cannot_be_made_at_first_is_made_later_where_it_stays() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let listen = format!("--listen={}", path.display());
+        for options in [&["--keep"][..], &["--keep", "--user=nobody"], &[]] {
+            let words = [&[listen.as_str(), "--framing=le16", "--name=tap7"], options].concat();
+            let mut server = start(&words);
+            ip("link add tap7 type bridge");
+            let client = FrameClient::unix(&path, Wire::Le16);
+            if options.is_empty() {
+                assert_eq!(server.wait_for_end().code(), Some(5), "{}", server.log());
+                continue;
+            }
+            eventually("it is tried", || server.log().contains("trying it later"));
+            ip("link del tap7");
+            eventually("it is made", || server.log().contains("the interface is there"));
+            client.ping(GUEST, HOST);
+            assert_eq!(server.log().matches("a client came").count(), 1, "{}", server.log());
+            server.signal(Signal::SIGTERM);
+            server.assert_ends_well();
+            eventually("the file is gone", || !path.exists());
         }
     });
 }

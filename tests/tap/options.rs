@@ -76,6 +76,29 @@ fn each_option_is_seen_on_the_interface() {
 }
 
 #[test]
+fn a_network_that_another_interface_has_is_told() {
+    in_namespaces(|| {
+        hypertap_tests::machine::add_link("lan0");
+        hypertap_tests::machine::ip("addr add 10.1.0.7/16 dev lan0");
+        hypertap_tests::machine::ip("addr add fd00:1::7/64 dev lan0 nodad");
+        let told = |words: &[&str]| {
+            let (client, mut server) = served(words, "tap0");
+            drop(client);
+            server.assert_ends_well();
+            let log = server.log();
+            let lines = log.lines().filter(|line| line.contains("packets go to one of the two"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let lines = told(&["--ip-address=10.1.2.3/24", "--ip6-address=fd00:1::3"]);
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        for (line, option) in lines.iter().zip(["--ip-address", "--ip6-address"]) {
+            assert!(line.contains("lan0 has ") && line.contains(option), "{line}");
+        }
+        assert_eq!(told(&["--ip-address=10.2.2.3/24", "--ip6-address=fd00:2::3"]), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_device_number_is_part_of_the_name_and_the_rest_is_said_to_be_ignored() {
     in_namespaces(|| {
         let words =

@@ -1,7 +1,7 @@
 //! Sockets that are handed over: to a program that is started, and to us.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, tap};
 use hypertap_tests::{Dump, eventually, in_namespaces};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{getsockopt, sockopt};
 
 /// Lets programs that are started from now on inherit a descriptor, and yields its number as text.
 fn passed(descriptor: &impl AsFd) -> String {
@@ -153,6 +154,37 @@ fn an_inherited_stream_is_a_client_and_an_inherited_listener_a_door() {
         let socket = UnixDatagram::bind(&path).expect("ours");
         let _server = tap(&["--framing=datagram", "--fd", &passed(&socket)]).start();
         FrameClient::guest(scratch("guest"), &path).ping(GUEST, HOST);
+    });
+}
+
+#[test]
+fn a_connection_that_is_passed_over_tcp_is_set_up_as_one_that_is_accepted() {
+    in_namespaces(|| {
+        let listener = TcpListener::bind("127.0.0.1:5600").expect("free");
+        let ours = TcpStream::connect("127.0.0.1:5600").expect("it listens");
+        let (theirs, _) = listener.accept().expect("it came");
+        let before = theirs.nodelay().expect("it is TCP");
+        let mut server = tap(&["--framing=le16", "--no-host", "--fd", &passed(&theirs)]).start();
+        assert!(!before && theirs.nodelay().expect("it is TCP"));
+        assert!(getsockopt(&theirs, sockopt::KeepAlive).expect("it is a socket"));
+        drop((theirs, ours));
+        server.assert_ends_well();
+    });
+}
+
+#[test]
+fn where_nobody_else_can_come_a_broken_framing_ends_it_with_6_also_if_it_was_to_stay() {
+    in_namespaces(|| {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let mut server = tap(&["--framing=le16", "--no-host", "--keep", "--fd", &passed(&theirs)]).start();
+        drop(theirs);
+        FrameClient::new(ours, Wire::Le16).write(&[0, 0]);
+        assert_eq!(server.wait_for_end().code(), Some(6), "{}", server.log());
+
+        let script = "printf '\\0\\0' >&{fd}; exec sleep 1000";
+        let words = ["--framing=le16", "--no-host", "--keep", "--", "bash", "-c", script];
+        let (code, log) = tap(&words).run_to_end();
+        assert_eq!(code, Some(6), "{log}");
     });
 }
 

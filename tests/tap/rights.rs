@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use hypertap_tests::daemon::wait_until_gone;
 use hypertap_tests::frame::arp_request;
@@ -95,6 +96,26 @@ fn rights_are_dropped_for_good_and_the_interface_is_made_all_the_same() {
 }
 
 #[test]
+fn under_another_name_too_rights_are_dropped_and_the_interface_is_made() {
+    in_namespaces(|| {
+        needs_root();
+        let (path, copy) = (scratch("tap"), scratch("tapserver"));
+        fs::copy(hypertap_tests::daemon::binary(), &copy).expect("ours");
+        // The words are the program's path, `tap`, and the options.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "shift; exec /run/test/tapserver \"$@\""]).stdin(Stdio::null());
+        assert_eq!(copy.to_str(), Some("/run/test/tapserver"));
+        let listen = format!("--listen={}", path.display());
+        let mut server = tap(&[&listen, "--framing=le16", "--user=nobody"]).through(shell).start();
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        drop(client);
+        server.assert_ends_well();
+        hypertap_tests::eventually("the file is gone", || !path.exists());
+    });
+}
+
+#[test]
 fn an_ordinary_user_is_told_that_a_file_cannot_be_given_away() {
     in_namespaces(|| {
         needs_root();
@@ -131,7 +152,7 @@ fn a_helper_that_is_gone_for_good_is_told_once() {
             client.ping(GUEST, HOST);
             hypertap_tests::machine::ip("link del tap0");
             if keep {
-                hypertap_tests::eventually("it is told", || server.log().contains("cannot be made again;"));
+                hypertap_tests::eventually("it is told", || server.log().contains("cannot be made;"));
                 server.signal(Signal::SIGTERM);
                 server.assert_ends_well();
             } else {

@@ -149,6 +149,11 @@ fn under_the_name_tapserver_it_takes_the_same_options() {
         for word in ["Usage: tapserver", "Exit codes:", "a peer broke the protocol"] {
             assert!(text.contains(word), "{word} is not in {text}");
         }
+        let said = output(Command::new(&name).arg("--listn=/tmp/x"));
+        let text = String::from_utf8_lossy(&said.stderr);
+        assert!(text.starts_with("tapserver: ") && text.contains("'--listen'"), "{text}");
+        let said = output(Command::new(binary()).args(["tap", "--help"]));
+        assert!(String::from_utf8_lossy(&said.stdout).contains("Exit codes:"), "the other name too");
 
         let path = scratch("tap");
         let mut server = Command::new(&name)

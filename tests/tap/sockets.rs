@@ -1,6 +1,7 @@
 //! The sockets' files: whose they are, who may use them, and when they go.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -118,6 +119,35 @@ fn a_second_server_leaves_the_first_ones_socket_alone() {
         first.assert_runs();
         FrameClient::unix(&path, Wire::Le16).ping(GUEST, HOST);
         first.assert_ends_well();
+    });
+}
+
+#[test]
+fn both_kinds_of_addresses_are_taken_by_one_socket_or_by_two() {
+    in_namespaces(|| {
+        let ping = |address: (&str, u16)| {
+            let stream = TcpStream::connect(address).expect("it listens");
+            FrameClient::new(stream, Wire::Le16).ping(GUEST, HOST);
+        };
+        for listens in [
+            &["--listen=[::]:5600"][..],
+            &["--listen=[::]:5600", "--listen=0.0.0.0:5600"],
+            &["--listen=127.0.0.1:5600", "--listen=[::]:5600"],
+        ] {
+            let server = start(&[listens, &["--framing=le16", "--keep"]].concat());
+            ping(("127.0.0.1", 5600));
+            ping(("::1", 5600));
+            drop(server);
+        }
+    });
+}
+
+#[test]
+fn a_name_stands_for_its_address() {
+    in_namespaces(|| {
+        let mut server = start(&["--listen=localhost:5600", "--framing=le16"]);
+        FrameClient::tcp(5600, Wire::Le16).ping(GUEST, HOST);
+        server.assert_ends_well();
     });
 }
 

@@ -1,0 +1,88 @@
+//! Places: for how many there is one, and whose it is next.
+
+use std::fs;
+use std::process::Command;
+
+use hypertap_tests::frame::frame;
+use hypertap_tests::machine::{output, scratch};
+use hypertap_tests::program::Program;
+use hypertap_tests::tap::{FrameClient, GUEST, OTHER_GUEST, Wire, start};
+use hypertap_tests::{Daemon, eventually, in_namespaces};
+
+const EVERYBODY: [u8; 6] = [0xff; 6];
+/// A type for local experiments.
+const EXPERIMENT: u16 = 0x88b5;
+
+/// A server of so many clients and guests, which are its only ports.
+fn server(places: usize) -> Daemon {
+    start(&[
+        format!("--listen={},framing=le16", scratch("tap").display()),
+        format!("--listen={},framing=datagram", scratch("guests").display()),
+        format!("--max-clients={places}"),
+        "--keep".to_owned(),
+        "--no-host".to_owned(),
+    ])
+}
+
+fn client() -> FrameClient {
+    FrameClient::unix(scratch("tap"), Wire::Le16)
+}
+
+/// A guest that is there.
+fn guest(server: &Daemon, name: &str) -> FrameClient {
+    let came = || server.log().matches("a guest came").count();
+    let before = came();
+    let guest = FrameClient::guest(scratch(name), scratch("guests"));
+    guest.send(&frame(EVERYBODY, GUEST.0, EXPERIMENT, name.as_bytes()));
+    eventually("it is let in", || came() > before);
+    guest
+}
+
+/// Lets the server open so many files more.
+fn allow(server: &Daemon, more: usize) {
+    let open: Vec<usize> = fs::read_dir(format!("/proc/{}/fd", server.pid()))
+        .expect("it runs")
+        .map(|entry| entry.expect("a descriptor").file_name().to_string_lossy().parse().expect("a number"))
+        .collect();
+    // A new one gets the lowest number that is free, which must be below the limit.
+    let limit =
+        (0..).filter(|number| !open.contains(number)).nth(more).expect("there are numbers without end");
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &server.pid().to_string(), &format!("--nofile={limit}:")]);
+    let done = output(&mut prlimit);
+    assert!(done.status.success(), "{prlimit:?}: {done:?}");
+}
+
+#[test]
+fn a_guest_that_lives_keeps_its_place_when_no_descriptor_is_left_to_look_for_it() {
+    in_namespaces(|| {
+        let server = server(2);
+        let (one, two) = (guest(&server, "one"), guest(&server, "two"));
+        // For the newcomer, and none to look with.
+        allow(&server, 1);
+        client().expect_closed();
+        allow(&server, 100);
+        one.send(&frame(OTHER_GUEST.0, GUEST.0, EXPERIMENT, b"are you there"));
+        two.expect_frame("for it", |frame| frame.ends_with(b"are you there"));
+        assert!(!server.log().contains("a guest went"), "{}", server.log());
+    });
+}
+
+#[test]
+fn nobody_is_turned_away_for_a_dead_guest() {
+    in_namespaces(|| {
+        let server = server(1);
+        let guest = guest(&server, "one");
+        client().expect_closed();
+        drop(guest);
+        // It was just looked for, and will not be at once.
+        let first = client();
+        let second = client();
+        server.log_with("a client came");
+        second.expect_closed();
+        drop(first);
+        let third = client();
+        eventually("the third is served", || server.log().matches("a client came").count() == 2);
+        drop(third);
+    });
+}
