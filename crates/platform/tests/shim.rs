@@ -68,8 +68,22 @@ impl Device for Echo {
         if name.starts_with(b"refuse") {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
+        if name.starts_with(b"later") {
+            return Ok(Reply::Later(Box::new(move |caller: &dyn Caller| {
+                caller.write(argument, b"shim1\0")?;
+                Ok(0)
+            })));
+        }
         caller.write(argument, b"shim0\0")?;
         Ok(Reply::Value(0))
+    }
+
+    fn write_nothing(&mut self, caller: &dyn Caller) -> io::Result<Reply> {
+        self.note(format!("nothing {}", caller.socket().is_some()));
+        if caller.socket().is_none() {
+            return Ok(Reply::Continue);
+        }
+        Err(io::Error::from_raw_os_error(libc::EINVAL))
     }
 }
 
@@ -110,6 +124,22 @@ fn build(tool: &str, name: &str, source: &str, arguments: &[&str]) -> (tempfile:
 
 fn go() -> &'static str {
     if Path::new("/usr/local/go/bin/go").exists() { "/usr/local/go/bin/go" } else { "go" }
+}
+
+#[test]
+fn what_is_answered_later_and_a_write_of_nothing_are_answered_as_said() {
+    let _turn = turn();
+    let script = "
+import errno, fcntl, os, struct
+fd = os.open('/dev/net/tun', os.O_RDWR)
+name = fcntl.ioctl(fd, 0x400454ca, struct.pack('16sH22x', b'later', 0x1002))[:5]
+try: os.write(fd, b'')
+except OSError as error: nothing = errno.errorcode[error.errno]
+print(name, nothing, os.write(os.open('/dev/null', os.O_WRONLY), b''), os.write(fd, b'x'))";
+    let (printed, noted) = run(&mut python(script));
+    assert_eq!(printed, "b'shim1' EINVAL 0 1\n");
+    let nothing: Vec<&String> = noted.iter().filter(|what| what.starts_with("nothing")).collect();
+    assert_eq!(nothing, ["nothing true", "nothing false"]);
 }
 
 /// Opens the device in every way that C has, and exchanges a packet.
