@@ -8,6 +8,7 @@
 
 use std::io::{self, Write};
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -19,8 +20,11 @@ use super::LogFormat;
 
 /// What may wait, in bytes; as much again may be with the thread. Some thousand lines.
 const MOST: usize = 512 * 1024;
-/// How long the end waits for a reader.
-const AT_THE_END: Duration = Duration::from_millis(200);
+/// How long the end waits for a reader who takes nothing. On a machine with much to do one that reads may take that
+/// long to begin.
+const AT_THE_END: Duration = Duration::from_secs(1);
+/// How often it waits that long for one who takes something each time.
+const TIMES: usize = 4;
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
@@ -66,6 +70,8 @@ struct Queue {
     filled: Condvar,
     /// There are none any more, and they are written.
     emptied: Condvar,
+    /// How many the thread has written.
+    written: AtomicU64,
 }
 
 #[derive(Default)]
@@ -82,7 +88,13 @@ struct State {
 
 impl Queue {
     fn new(format: LogFormat) -> Self {
-        Self { format, state: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() }
+        Self {
+            format,
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            written: AtomicU64::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -128,22 +140,32 @@ impl Queue {
             // One by one, lest lines of several processes mix. One that cannot be written is lost.
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
                 let _ = to.write_all(line);
+                self.written.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Waits until all is written; false when the time was over before.
+    /// Waits until all is written; false when nothing was for so long, or it went on for too long.
     fn flush(&self, limit: Duration) -> bool {
         if self.state().lost > 0 {
             self.push(b"");
         }
         let is_busy = |state: &mut State| state.is_writing || !state.waiting.is_empty();
-        let state = self.state();
-        if state.is_direct {
-            return true;
+        for _ in 0..TIMES {
+            let before = self.written.load(Ordering::Relaxed);
+            let state = self.state();
+            if state.is_direct {
+                return true;
+            }
+            let waited = self.emptied.wait_timeout_while(state, limit, is_busy);
+            if !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+                return true;
+            }
+            if self.written.load(Ordering::Relaxed) == before {
+                break;
+            }
         }
-        let waited = self.emptied.wait_timeout_while(state, limit, is_busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        false
     }
 }
 
