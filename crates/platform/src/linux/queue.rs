@@ -22,8 +22,8 @@ const LINK_ROOM: usize = 14 + 8 * 4;
 const LINK_HEADER: usize = 14 + 4;
 /// What is a small packet to read, in bytes.
 const SMALL: usize = 512;
-/// Reads in one call at most. What they bring goes on while the next packets come, where a batch of all that wait
-/// would leave those behind it with nothing to do.
+/// Reads of frames in one call at most. What they bring goes on while the next frames come, where a batch of all that
+/// wait would leave those behind it with nothing to do.
 const READS: usize = 32;
 /// Packets in a write at most: what [`coalesce`] joins at most, and the header.
 const MAX_PIECES: usize = 65;
@@ -202,7 +202,7 @@ impl<const FRAMES: bool> DeviceQueue<FRAMES> {
 
 impl<const FRAMES: bool> PacketQueue for DeviceQueue<FRAMES> {
     fn recv(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<bool> {
-        for _ in 0..READS {
+        for _ in 0..if FRAMES { READS } else { usize::MAX } {
             if !has_room(batch) {
                 break;
             }

@@ -21,10 +21,10 @@ use crate::packet::{IPV4_HEADER, IPV6_HEADER};
 /// The most packets in one segment, which bounds the pieces of one write and the datagrams that
 /// the kernel takes at once (`UDP_MAX_SEGMENTS` was 64 before Linux 6.9).
 const MAX_RUN: usize = 64;
-/// The most UDP datagrams in one segment. The kernel cuts them again before anybody receives the first, while a
+/// The most UDP datagrams in one segment of an Ethernet. The kernel cuts them again before anybody receives the first, while a
 /// program that gets them in shorter runs reads one as the next is written; and a run of these has saved most of
 /// what there is to save.
-const MAX_UDP_RUN: usize = 16;
+const MAX_LINK_UDP_RUN: usize = 16;
 /// The longest headers: Ethernet with two tags, IPv6 without extensions, TCP with all options.
 const MAX_HEADERS: usize = MAX_LINK + IPV6_HEADER + 60;
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -77,7 +77,7 @@ pub fn coalesce(layer: Layer, batch: &Batch, packets: Range<usize>, udp: bool, h
     };
     let Some((link, packet, first)) = open(packets.start) else { return 1 };
     let (mut count, mut total, mut previous, mut last) = (1, packet.len(), first, packet);
-    let most = if first.is_tcp { MAX_RUN } else { MAX_UDP_RUN };
+    let most = if layer == Layer::Link && !first.is_tcp { MAX_LINK_UDP_RUN } else { MAX_RUN };
     while count < most && packets.start + count < packets.end && !previous.ends_run(&first) {
         let Some((next_link, next, segment)) = open(packets.start + count) else { break };
         let grown = total + segment.payload_len(next);

@@ -24,6 +24,13 @@ fn counts(frames: &[Vec<u8>]) -> Vec<usize> {
 }
 
 #[test]
+fn a_run_of_datagrams_ends_sooner_than_one_of_segments() {
+    let row = |is_tcp, count| all_framed(0, &built(&flow(true, is_tcp, count, 100, 100)));
+    assert_eq!(counts(&row(false, 20)), [16, 4]);
+    assert_eq!(counts(&row(true, 70)), [64, 6]);
+}
+
+#[test]
 fn a_row_of_one_flow_is_one_write_with_one_ethernet_header() {
     for (tags, is_v4, is_tcp) in [(0, true, true), (1, false, true), (2, true, false), (0, false, false)] {
         let frames = all_framed(tags, &built(&flow(is_v4, is_tcp, 16, 1400, 333)));
