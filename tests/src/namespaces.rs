@@ -66,7 +66,9 @@ fn run_inside(name: &str, limit: Duration) {
     let program = env::current_exe().expect("a test knows its own file");
     let mut log = tempfile::tempfile().expect("a temporary file");
     let out = |file: &File| Stdio::from(file.try_clone().expect("a file descriptor"));
-    let mut command = Command::new(program);
+    // Whoever runs the tests may have signals ignored, as nohup(1) and shells do for what they put in the background.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,CHLD").arg(program);
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(INSIDE, name).stdin(Stdio::null()).stdout(out(&log)).stderr(out(&log));
     let spaces = Spaces { pid: true, binds: own_device(), ..Spaces::node() };
