@@ -32,6 +32,10 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what running tunnels do: state, interface, routes, packets, drops, latest events')
             [CompletionResult]::new('bypass', 'bypass', [CompletionResultType]::ParameterValue, 'Run a program whose sockets go past the tunnel')
             [CompletionResult]::new('shim', 'shim', [CompletionResultType]::ParameterValue, 'Run a program that opens /dev/net/tun, without rights')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Make the configuration of a services node, and print the line that others take')
+            [CompletionResult]::new('peer', 'peer', [CompletionResultType]::ParameterValue, 'Add, remove or list the peers of a services node')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Check the configuration of a services node, or print its schema')
+            [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Print a new private key for a services node, and the peer id that belongs to it')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the main job for real, on a network of its own that goes with it')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
@@ -132,6 +136,136 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'hypertap;init' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'What others call this node [default: its name in the list of peers, or this machine''s]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a peer, or update the one with that id')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a peer')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the peers and their addresses in the network')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;peer;add' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer;remove' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer;list' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer;help' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a peer, or update the one with that id')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a peer')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the peers and their addresses in the network')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;peer;help;add' {
+            break
+        }
+        'hypertap;peer;help;remove' {
+            break
+        }
+        'hypertap;peer;help;list' {
+            break
+        }
+        'hypertap;peer;help;help' {
+            break
+        }
+        'hypertap;config' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether a configuration is good, and all that is wrong with it where it is not')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON schema of configurations, for editors')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;config;check' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;config;schema' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;config;help' {
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether a configuration is good, and all that is wrong with it where it is not')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON schema of configurations, for editors')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;config;help;check' {
+            break
+        }
+        'hypertap;config;help;schema' {
+            break
+        }
+        'hypertap;config;help;help' {
+            break
+        }
+        'hypertap;keygen' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--public', '--public', [CompletionResultType]::ParameterName, 'Read a private key from standard input, and print its peer id')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'hypertap;demo' {
             [CompletionResult]::new('--seconds', '--seconds', [CompletionResultType]::ParameterName, 'How long to measure, in seconds')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
@@ -189,6 +323,10 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what running tunnels do: state, interface, routes, packets, drops, latest events')
             [CompletionResult]::new('bypass', 'bypass', [CompletionResultType]::ParameterValue, 'Run a program whose sockets go past the tunnel')
             [CompletionResult]::new('shim', 'shim', [CompletionResultType]::ParameterValue, 'Run a program that opens /dev/net/tun, without rights')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Make the configuration of a services node, and print the line that others take')
+            [CompletionResult]::new('peer', 'peer', [CompletionResultType]::ParameterValue, 'Add, remove or list the peers of a services node')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Check the configuration of a services node, or print its schema')
+            [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Print a new private key for a services node, and the peer id that belongs to it')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the main job for real, on a network of its own that goes with it')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
@@ -211,6 +349,38 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             break
         }
         'hypertap;help;shim' {
+            break
+        }
+        'hypertap;help;init' {
+            break
+        }
+        'hypertap;help;peer' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a peer, or update the one with that id')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a peer')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the peers and their addresses in the network')
+            break
+        }
+        'hypertap;help;peer;add' {
+            break
+        }
+        'hypertap;help;peer;remove' {
+            break
+        }
+        'hypertap;help;peer;list' {
+            break
+        }
+        'hypertap;help;config' {
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether a configuration is good, and all that is wrong with it where it is not')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON schema of configurations, for editors')
+            break
+        }
+        'hypertap;help;config;check' {
+            break
+        }
+        'hypertap;help;config;schema' {
+            break
+        }
+        'hypertap;help;keygen' {
             break
         }
         'hypertap;help;demo' {

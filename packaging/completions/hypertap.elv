@@ -29,6 +29,10 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand status 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
             cand bypass 'Run a program whose sockets go past the tunnel'
             cand shim 'Run a program that opens /dev/net/tun, without rights'
+            cand init 'Make the configuration of a services node, and print the line that others take'
+            cand peer 'Add, remove or list the peers of a services node'
+            cand config 'Check the configuration of a services node, or print its schema'
+            cand keygen 'Print a new private key for a services node, and the peer id that belongs to it'
             cand demo 'Show the main job for real, on a network of its own that goes with it'
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
@@ -123,6 +127,118 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'hypertap;init'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --name 'What others call this node [default: its name in the list of peers, or this machine''s]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand add 'Add a peer, or update the one with that id'
+            cand remove 'Remove a peer'
+            cand list 'List the peers and their addresses in the network'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;peer;add'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer;remove'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer;list'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer;help'= {
+            cand add 'Add a peer, or update the one with that id'
+            cand remove 'Remove a peer'
+            cand list 'List the peers and their addresses in the network'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;peer;help;add'= {
+        }
+        &'hypertap;peer;help;remove'= {
+        }
+        &'hypertap;peer;help;list'= {
+        }
+        &'hypertap;peer;help;help'= {
+        }
+        &'hypertap;config'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand check 'Say whether a configuration is good, and all that is wrong with it where it is not'
+            cand schema 'Print the JSON schema of configurations, for editors'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;config;check'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;config;schema'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;config;help'= {
+            cand check 'Say whether a configuration is good, and all that is wrong with it where it is not'
+            cand schema 'Print the JSON schema of configurations, for editors'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;config;help;check'= {
+        }
+        &'hypertap;config;help;schema'= {
+        }
+        &'hypertap;config;help;help'= {
+        }
+        &'hypertap;keygen'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --public 'Read a private key from standard input, and print its peer id'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'hypertap;demo'= {
             cand --seconds 'How long to measure, in seconds'
             cand --log-format 'How log lines are written'
@@ -174,6 +290,10 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand status 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
             cand bypass 'Run a program whose sockets go past the tunnel'
             cand shim 'Run a program that opens /dev/net/tun, without rights'
+            cand init 'Make the configuration of a services node, and print the line that others take'
+            cand peer 'Add, remove or list the peers of a services node'
+            cand config 'Check the configuration of a services node, or print its schema'
+            cand keygen 'Print a new private key for a services node, and the peer id that belongs to it'
             cand demo 'Show the main job for real, on a network of its own that goes with it'
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
@@ -191,6 +311,29 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;help;bypass'= {
         }
         &'hypertap;help;shim'= {
+        }
+        &'hypertap;help;init'= {
+        }
+        &'hypertap;help;peer'= {
+            cand add 'Add a peer, or update the one with that id'
+            cand remove 'Remove a peer'
+            cand list 'List the peers and their addresses in the network'
+        }
+        &'hypertap;help;peer;add'= {
+        }
+        &'hypertap;help;peer;remove'= {
+        }
+        &'hypertap;help;peer;list'= {
+        }
+        &'hypertap;help;config'= {
+            cand check 'Say whether a configuration is good, and all that is wrong with it where it is not'
+            cand schema 'Print the JSON schema of configurations, for editors'
+        }
+        &'hypertap;help;config;check'= {
+        }
+        &'hypertap;help;config;schema'= {
+        }
+        &'hypertap;help;keygen'= {
         }
         &'hypertap;help;demo'= {
         }

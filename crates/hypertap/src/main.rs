@@ -4,9 +4,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
+#[cfg_attr(not(feature = "services"), allow(dead_code))]
+mod config;
 mod demo;
 mod exit;
 mod log;
+#[cfg(feature = "services")]
+mod node;
 mod output;
 mod plane;
 mod shim;

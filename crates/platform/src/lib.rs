@@ -24,6 +24,7 @@ pub mod lookup;
 pub mod memory;
 pub mod monitor;
 pub mod namespace;
+pub mod node_link;
 pub mod peer;
 pub mod pinned;
 pub mod poller;

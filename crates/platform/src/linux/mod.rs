@@ -29,6 +29,7 @@ pub(crate) mod guest_socket;
 pub(crate) mod logind;
 pub(crate) mod monitor;
 pub(crate) mod namespace;
+pub(crate) mod node_link;
 pub(crate) mod pinned;
 pub(crate) mod poller;
 pub(crate) mod queue;

@@ -22,6 +22,7 @@ pub(crate) mod guest_socket;
 pub(crate) mod leftovers;
 pub(crate) mod monitor;
 pub(crate) mod namespace;
+pub(crate) mod node_link;
 pub(crate) mod peer;
 pub(crate) mod pinned;
 pub(crate) mod poller;
