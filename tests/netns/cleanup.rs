@@ -10,10 +10,10 @@ use std::process::Command;
 use hypertap_tests::daemon::{binary, wait_until_gone};
 use hypertap_tests::machine::{Uplink, add_link, device_towards, ip, is_link, output, ping, run};
 use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::open_files::limit_files;
 use hypertap_tests::packet::ping_reply;
 use hypertap_tests::{Client, Daemon, Dump, Responder, Setup, UdpProgram, eventually, in_namespaces, json};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 /// A machine with something on it that must stay: an uplink, rules and routes of its own.
 fn furnished() -> (Uplink, Dump) {
@@ -418,21 +418,16 @@ fn with_user_what_is_left_where_keeper_and_helper_are_killed_at_once_is_said_and
     });
 }
 
-/// Lets a process of root's have so many descriptors.
-fn limit_descriptors(process: Pid, limit: u32) {
-    run("prlimit", &["--pid", &process.to_string(), &format!("--nofile={limit}:")]);
-}
-
 #[test]
 fn with_user_a_keeper_that_can_start_no_other_helper_undoes_what_the_lost_one_did() {
     in_namespaces(|| {
         needs_root();
         let (_uplink, before, mut daemon, mut client) = full_as_nobody();
         let (keeper, helper) = (daemon.keeper(), daemon.helper());
-        limit_descriptors(keeper, 4);
+        limit_files(keeper, 4);
         kill(helper, Signal::SIGKILL).expect("it runs");
         eventually("it cannot", || daemon.log().contains("cannot start another privileged helper"));
-        limit_descriptors(keeper, 1024);
+        limit_files(keeper, 1024);
         client.expect_stopped("providerDisabled");
         client.expect_event("vpnRemoved");
         before.assert_same();

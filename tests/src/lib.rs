@@ -15,6 +15,7 @@ pub mod io;
 pub mod machine;
 pub mod modem;
 pub mod namespaces;
+pub mod open_files;
 pub mod packet;
 pub mod peer;
 pub mod program;

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use hypertap_tests::machine::{ip, is_link, scratch};
 use hypertap_tests::namespaces::needs_root;
+use hypertap_tests::open_files::{allow_more_files, limit_files};
 use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, tap};
 use hypertap_tests::{Daemon, eventually, in_namespaces};
 
@@ -74,18 +75,17 @@ fn where_there_may_be_too_few_it_is_said_and_what_cannot_be_is_said_sparingly() 
 fn an_interface_that_no_descriptor_is_left_for_is_made_once_there_is_one() {
     in_namespaces(|| {
         needs_root();
-        let server = limited(64, 64, &["--user=nobody", "--keep", "--max-clients=200"]);
-        let first = FrameClient::unix(scratch("tap"), Wire::Le16);
-        first.ping(GUEST, HOST);
-        let clients: Vec<_> = (0..100).map(|_| connect()).collect();
-        eventually("none is left", || server.log().contains("cannot accept"));
-        // The descriptor of the one that goes is taken by who waits to be accepted.
+        let server =
+            tap(&[&format!("--listen={},framing=le16", scratch("tap").display()), "--user=nobody"]).start();
+        let client = FrameClient::unix(scratch("tap"), Wire::Le16);
+        client.ping(GUEST, HOST);
+        limit_files(server.pid(), 0);
         ip("link del tap0");
-        eventually("it is tried", || server.log().contains("trying it later"));
+        server.log_with("trying it later");
         let log = server.log();
         assert!(!log.contains("does not speak"), "{log}");
-        drop(clients);
+        allow_more_files(server.pid(), None);
         eventually("it is there again", || is_link("tap0"));
-        first.ping(GUEST, HOST);
+        client.ping(GUEST, HOST);
     });
 }

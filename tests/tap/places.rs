@@ -1,10 +1,8 @@
 //! Places: for how many there is one, and whose it is next.
 
-use std::fs;
-use std::process::Command;
-
 use hypertap_tests::frame::frame;
-use hypertap_tests::machine::{output, scratch};
+use hypertap_tests::machine::scratch;
+use hypertap_tests::open_files::allow_more_files;
 use hypertap_tests::program::Program;
 use hypertap_tests::tap::{FrameClient, GUEST, OTHER_GUEST, Wire, start};
 use hypertap_tests::{Daemon, eventually, in_namespaces};
@@ -38,30 +36,15 @@ fn guest(server: &Daemon, name: &str) -> FrameClient {
     guest
 }
 
-/// Lets the server open so many files more.
-fn allow(server: &Daemon, more: usize) {
-    let open: Vec<usize> = fs::read_dir(format!("/proc/{}/fd", server.pid()))
-        .expect("it runs")
-        .map(|entry| entry.expect("a descriptor").file_name().to_string_lossy().parse().expect("a number"))
-        .collect();
-    // A new one gets the lowest number that is free, which must be below the limit.
-    let limit =
-        (0..).filter(|number| !open.contains(number)).nth(more).expect("there are numbers without end");
-    let mut prlimit = Command::new("prlimit");
-    prlimit.args(["--pid", &server.pid().to_string(), &format!("--nofile={limit}:")]);
-    let done = output(&mut prlimit);
-    assert!(done.status.success(), "{prlimit:?}: {done:?}");
-}
-
 #[test]
 fn a_guest_that_lives_keeps_its_place_when_no_descriptor_is_left_to_look_for_it() {
     in_namespaces(|| {
         let server = server(2);
         let (one, two) = (guest(&server, "one"), guest(&server, "two"));
         // For the newcomer, and none to look with.
-        allow(&server, 1);
+        allow_more_files(server.pid(), Some(1));
         client().expect_closed();
-        allow(&server, 100);
+        allow_more_files(server.pid(), None);
         one.send(&frame(OTHER_GUEST.0, GUEST.0, EXPERIMENT, b"are you there"));
         two.expect_frame("for it", |frame| frame.ends_with(b"are you there"));
         assert!(!server.log().contains("a guest went"), "{}", server.log());
