@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::namespace::Namespace;
 use crate::path::{FAR, NEAR, Route};
+use crate::pinned::Pinned;
 use crate::process::{self, Process};
 use crate::workshop::Workshop;
 
@@ -38,7 +39,7 @@ pub(crate) enum Load {
     Tcp(Way),
     /// UDP packets of so many bytes, in thousands a second.
     Packets(u16, Way),
-    /// One small UDP packet there and one back, in microseconds.
+    /// One small UDP packet there and one back, all parts of the path on one core, in microseconds.
     RoundTrip,
 }
 
@@ -47,7 +48,7 @@ impl Load {
         let (what, way) = match self {
             Load::Tcp(way) => ("TCP stream".to_owned(), way),
             Load::Packets(size, way) => (format!("{size}-byte packets"), way),
-            Load::RoundTrip => return "round trip".to_owned(),
+            Load::RoundTrip => return "round trip on one core".to_owned(),
         };
         match way {
             Way::ToProgram => format!("{what}, machine to program"),
@@ -132,6 +133,7 @@ fn packets(shop: &Workshop, route: &Route, size: u16, way: Way, secs: u32) -> Re
 }
 
 fn round_trip(shop: &Workshop, route: &Route, secs: u32) -> Result<f64> {
+    let _pinned = Pinned::on_one_core(route.pids())?;
     let (port, time) = (SINK_PORT.to_string(), secs.to_string());
     let report = answer(shop, &route.near, &[&shop.programs.window, "ping", FAR, &port, &time], secs)?;
     report.get("median_us").and_then(Value::as_f64).context("no packet came back")

@@ -15,6 +15,7 @@ mod idle;
 mod load;
 mod namespace;
 mod path;
+mod pinned;
 mod process;
 mod reference;
 mod report;

@@ -20,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
 
 use crate::daemon::{DATA_PORT, Daemon, RECEIVE_PORT};
 use crate::load;
@@ -193,6 +194,11 @@ impl Route {
             }
         }
         Ok(self)
+    }
+
+    /// Its processes.
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        self.processes.iter().map(Process::pid).chain(self.daemon.as_ref().map(Daemon::pid)).collect()
     }
 
     fn answers(&self) -> bool {
