@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use hypertap_tests::daemon::binary;
-use hypertap_tests::machine::{is_link, scratch};
+use hypertap_tests::machine::{is_link, is_up, scratch};
 use hypertap_tests::namespaces::{in_namespaces_within, needs_root};
 use hypertap_tests::peer::STRANGER;
 use hypertap_tests::tap::{start, tap};
@@ -34,7 +34,7 @@ const HOST: [&str; 2] = ["--name=tap0", "--ip-address=10.77.0.1/24"];
 fn boots_over(listen: &str, netdev: &str) {
     let mut server = start(&[&HOST[..], &["--keep", listen]].concat());
     let mut guest = Guest::start(1, netdev);
-    eventually("the first client brings the interface", || is_link("tap0"));
+    eventually("the first client brings the interface", || is_up("tap0"));
     let dnsmasq = Dnsmasq::start("tap0");
     guest.ends();
     dnsmasq.assert_served(&mac(1));
@@ -72,7 +72,7 @@ fn a_guest_that_the_server_starts_boots_and_takes_the_server_with_it() {
         let mut command = Command::new(binary());
         command.arg("tap").args(HOST).args(["--framing=qemu", "--", PROGRAM]);
         let mut guest = Guest::run(1, command.args(words(1, "socket,id=net,fd={fd}")));
-        eventually("the guest brings the interface", || is_link("tap0"));
+        eventually("the guest brings the interface", || is_up("tap0"));
         let dnsmasq = Dnsmasq::start("tap0");
         guest.ends();
         dnsmasq.assert_served(&mac(1));

@@ -67,6 +67,12 @@ pub fn is_link(name: &str) -> bool {
     links.as_array().is_some_and(|links| links.iter().any(|link| link["ifname"] == name))
 }
 
+/// Whether there is a link with this name that is up. One of ours is set up last.
+pub fn is_up(name: &str) -> bool {
+    let links = ip_json("link show up");
+    links.as_array().is_some_and(|links| links.iter().any(|link| link["ifname"] == name))
+}
+
 /// Makes a link that is up and leads nowhere: one half of a pair, without addresses of its own.
 #[track_caller]
 pub fn add_link(name: &str) {
