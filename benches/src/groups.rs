@@ -7,8 +7,10 @@ use anyhow::{Context, Result, bail};
 use crate::conditions;
 use crate::idle;
 use crate::load::{Load, Way};
+use crate::nodes::Transport;
 use crate::path::{Plane, Route};
 use crate::process;
+use crate::services;
 use crate::summary::{Row, Wanted};
 use crate::tap_idle;
 use crate::workshop::Workshop;
@@ -30,6 +32,10 @@ enum Subject {
     Idle,
     /// What the tap door costs when idle.
     TapIdle,
+    /// What goes through services over a transport.
+    Services(Transport),
+    /// What idle connections to services cost.
+    ServicesMemory,
 }
 
 /// Both ways each, and the same wanted of all.
@@ -58,7 +64,7 @@ const fn frames(stream: Wanted, packets: Wanted) -> [(Load, Wanted); 7] {
 }
 
 /// All groups, in the order of the table.
-pub(crate) const GROUPS: [Group; 10] = [
+pub(crate) const GROUPS: [Group; 13] = [
     Group {
         name: "udp",
         about: "UDP data plane, the program one packet a call",
@@ -119,6 +125,24 @@ pub(crate) const GROUPS: [Group; 10] = [
         pairs: 5,
         subject: Subject::TapIdle,
     },
+    Group {
+        name: "services",
+        about: "services between two nodes on TCP with TLS, held against a stock libp2p stream",
+        pairs: 5,
+        subject: Subject::Services(Transport::Tcp),
+    },
+    Group {
+        name: "services-quic",
+        about: "the same on QUIC",
+        pairs: 5,
+        subject: Subject::Services(Transport::Quic),
+    },
+    Group {
+        name: "services-memory",
+        about: "memory of idle connections to services, each of which has moved 4 MiB",
+        pairs: 1,
+        subject: Subject::ServicesMemory,
+    },
 ];
 
 /// The groups of these names, in the table's order; all when there is none.
@@ -148,6 +172,8 @@ pub(crate) fn measure(group: &Group, shop: &Workshop, effort: Effort) -> Result<
         Subject::Path(plane, loads) => (plane, loads),
         Subject::Idle => return idle::measure(shop, reps, effort.quiet),
         Subject::TapIdle => return tap_idle::measure(shop, reps, effort.quiet),
+        Subject::Services(transport) => return services::measure(transport, shop, reps, effort),
+        Subject::ServicesMemory => return services::measure_memory(shop, reps, effort.quiet),
     };
     let row = |(load, wanted): &(Load, Wanted)| {
         (*load, Row::new(format!("{}: {}", group.name, load.name()), load.unit(), *wanted))

@@ -1,6 +1,7 @@
 //! What is sent through a path: one TCP stream by iperf3, or UDP packets with at most 64 in flight, or one.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,7 @@ pub(crate) const PROBE: [u8; 24] = [0; 24];
 /// namespace's default could be another than the machine's only if the machine's own list were changed.
 pub(crate) const CONGESTION_CONTROL: &str = "cubic";
 
-const IPERF_PORT: u16 = 5201;
+pub(crate) const IPERF_PORT: u16 = 5201;
 
 /// Which way the payload goes, seen from the near end's machine.
 #[derive(Clone, Copy)]
@@ -140,7 +141,12 @@ fn round_trip(shop: &Workshop, route: &Route, secs: u32) -> Result<f64> {
 }
 
 fn answer(shop: &Workshop, namespace: &Namespace, words: &[&str], secs: u32) -> Result<Value> {
-    let said = Process::start(shop.dir(), namespace.name(), words)?
-        .finish(Duration::from_secs(u64::from(secs) + 15))?;
+    answer_in(shop.dir(), namespace, words, secs)
+}
+
+/// Runs a program that writes JSON, in a namespace, for about `secs` seconds; output also goes to files in `dir`.
+pub(crate) fn answer_in(dir: &Path, namespace: &Namespace, words: &[&str], secs: u32) -> Result<Value> {
+    let said =
+        Process::start(dir, namespace.name(), words)?.finish(Duration::from_secs(u64::from(secs) + 15))?;
     serde_json::from_str(&said).with_context(|| format!("{} wrote no JSON", words[0]))
 }

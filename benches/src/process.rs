@@ -124,6 +124,21 @@ impl Process {
         }
     }
 
+    /// Waits for the first line that it writes, at most so long.
+    pub(crate) fn first_line(&mut self, limit: Duration) -> Result<String> {
+        let end = Instant::now() + limit;
+        loop {
+            self.alive()?;
+            if let Some((line, _)) = self.said("out").split_once('\n') {
+                return Ok(line.to_owned());
+            }
+            if Instant::now() > end {
+                bail!("{} said nothing within {limit:?}", self.name);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// An error with what it wrote when it has ended.
     pub(crate) fn alive(&mut self) -> Result<()> {
         check()?;

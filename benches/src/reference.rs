@@ -1,4 +1,4 @@
-//! Compiles the C programs of `reference/`.
+//! The programs beside hypertap: compiles those in C, of `reference/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,11 +17,18 @@ pub(crate) struct Programs {
     pub(crate) bridge: String,
     /// Sends and counts UDP packets with a bounded number in flight, and times round trips.
     pub(crate) window: String,
+    /// Both ends of streams through services, and stock libp2p nodes; built with this program.
+    pub(crate) stream_ends: String,
 }
 
 /// Compiles both into `dir`.
 pub(crate) fn compile(dir: &Path) -> Result<Programs> {
-    Ok(Programs { bridge: program(dir, "bridge", &BRIDGE)?, window: program(dir, "window", &["window.c"])? })
+    let own = std::env::current_exe().context("find this program")?;
+    Ok(Programs {
+        bridge: program(dir, "bridge", &BRIDGE)?,
+        window: program(dir, "window", &["window.c"])?,
+        stream_ends: own.with_file_name("stream_ends").display().to_string(),
+    })
 }
 
 /// The compiler's first line about itself.

@@ -15,6 +15,8 @@ pub(crate) enum Wanted {
     Below(f64),
     /// Our median is at most this.
     AtMost(f64),
+    /// Our median is at least this.
+    AtLeast(f64),
 }
 
 /// One line of the table.
@@ -52,6 +54,7 @@ impl Row {
             Wanted::WithinSpread => Some(ours >= self.reference.iter().copied().reduce(f64::min)?),
             Wanted::Below(limit) => Some(ours < limit),
             Wanted::AtMost(limit) => Some(ours <= limit),
+            Wanted::AtLeast(limit) => Some(ours >= limit),
         }
     }
 
@@ -64,6 +67,7 @@ impl Row {
             Wanted::WithinSpread => "within the spread".to_owned(),
             Wanted::Below(limit) => format!("< {limit}"),
             Wanted::AtMost(limit) => format!("≤ {limit}"),
+            Wanted::AtLeast(limit) => format!("≥ {limit}"),
         };
         let verdict = match self.met() {
             Some(true) => "met",

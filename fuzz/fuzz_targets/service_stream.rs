@@ -13,7 +13,7 @@ use hypertap_wire::packet_stream::{self, MAX_LENGTH, PacketDeframer, PacketStrea
 use hypertap_wire::proxy_protocol::{MAX_HEADER, ProxyHeader};
 use hypertap_wire::service_address::ServiceId;
 use hypertap_wire::service_stream::{
-    MAX_NAMES, Opening, PlainOpening, PlainReply, Refusal, Reply, ServiceNames,
+    Item, ItemReader, MAX_NAMES, Opening, PlainOpening, PlainReply, Refusal, Reply, ServiceNames,
 };
 use hypertap_wire::yamux::{FrameHeader, FrameType, HEADER};
 use libfuzzer_sys::fuzz_target;
@@ -143,17 +143,45 @@ fn check_headers(bytes: &[u8]) {
     }
 }
 
+/// The items of a UDP service's stream, and whether something that is none ended it.
+fn items<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Option<Vec<u8>>>, bool) {
+    let (mut reader, mut items) = (ItemReader::new(), Vec::new());
+    for piece in pieces {
+        let each = |item: Item<'_>| {
+            items.push(match item {
+                Item::Datagram(data) => Some(data.to_vec()),
+                Item::Refused => None,
+            });
+        };
+        if reader.read(piece, each).is_err() {
+            return (items, true);
+        }
+    }
+    (items, false)
+}
+
+fn check_items(bytes: &[u8], size: usize) {
+    let whole = items(std::iter::once(bytes));
+    assert_eq!(items(bytes.chunks(size)), whole, "the cuts made a difference");
+    let mut written = Vec::new();
+    for item in &whole.0 {
+        item.as_deref().map_or(Item::Refused, Item::Datagram).write(&mut written);
+    }
+    assert!(bytes.starts_with(&written), "each is written as it was read");
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let (choice, size) = (input.u8(), usize::from(input.u8().max(1)));
     let bytes = input.0;
-    match choice % 7 {
+    match choice % 8 {
         0 => check::<PlainOpening>(bytes, size, |_| ()),
         1 => check::<PlainReply>(bytes, size, |reply| check_refusal(reply.0)),
         2 => check::<Opening>(bytes, size, check_opening),
         3 => check::<Reply>(bytes, size, |reply| check_refusal(reply.0)),
         4 => check::<ServiceNames>(bytes, size, |names| assert!(names.names().len() <= MAX_NAMES)),
         5 => check_packets(bytes, size),
+        6 => check_items(bytes, size),
         _ => check_headers(bytes),
     }
 });

@@ -29,9 +29,17 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Give a program a TUN interface through two sockets')
             [CompletionResult]::new('tap', 'tap', [CompletionResultType]::ParameterValue, 'Give a program an Ethernet interface through a socket')
-            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what running tunnels do: state, interface, routes, packets, drops, latest events')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)')
             [CompletionResult]::new('bypass', 'bypass', [CompletionResultType]::ParameterValue, 'Run a program whose sockets go past the tunnel')
             [CompletionResult]::new('shim', 'shim', [CompletionResultType]::ParameterValue, 'Run a program that opens /dev/net/tun, without rights')
+            [CompletionResult]::new('up', 'up', [CompletionResultType]::ParameterValue, 'Run a services node: use peers'' services by address, and serve this node''s')
+            [CompletionResult]::new('services', 'services', [CompletionResultType]::ParameterValue, 'List, add or remove services of a running node')
+            [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Have a running node read its configuration anew')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Make the configuration of a services node, and print the line that others take')
+            [CompletionResult]::new('peer', 'peer', [CompletionResultType]::ParameterValue, 'Add, remove or list the peers of a services node')
+            [CompletionResult]::new('dns', 'dns', [CompletionResultType]::ParameterValue, 'Print what makes this machine''s resolver ask a services node for its names')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Check the configuration of a services node, or print its schema')
+            [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Print a new private key for a services node, and the peer id that belongs to it')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the main job for real, on a network of its own that goes with it')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
@@ -101,7 +109,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             break
         }
         'hypertap;status' {
-            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'Ask the daemon at this socket only')
+            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'Ask the daemon or node at this socket only')
             [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where daemons have their sockets [default: /run/hypertap as root]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
@@ -128,6 +136,227 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('--reconnect', '--reconnect', [CompletionResultType]::ParameterName, 'When the tap server ends, wait for another; without this the program reads the end')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;up' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--state-dir', '--state-dir', [CompletionResultType]::ParameterName, 'Where the control socket is kept [default: /run/hypertap as root]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;services' {
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The node''s control socket [default: that of --interface, in /run/hypertap as root]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a service at once')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a service at once, and cut its connections')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;services;add' {
+            [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'Only this peer may use it: @NAME, or the beginning of its id; may be given several times')
+            [CompletionResult]::new('--deny', '--deny', [CompletionResultType]::ParameterName, 'This peer may not use it; may be given several times')
+            [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Try the target every so many seconds, and refuse connections while it fails')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The node''s control socket [default: that of --interface, in /run/hypertap as root]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--proxy-protocol', '--proxy-protocol', [CompletionResultType]::ParameterName, 'Tell the target who connects, by PROXY protocol v2')
+            [CompletionResult]::new('--save', '--save', [CompletionResultType]::ParameterName, 'Put it into the configuration, too; else it is there until the node is started again')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;services;remove' {
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The node''s control socket [default: that of --interface, in /run/hypertap as root]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--save', '--save', [CompletionResultType]::ParameterName, 'Take it out of the configuration, too; else it is there again when the node is started again')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;services;help' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a service at once')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a service at once, and cut its connections')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;services;help;add' {
+            break
+        }
+        'hypertap;services;help;remove' {
+            break
+        }
+        'hypertap;services;help;help' {
+            break
+        }
+        'hypertap;reload' {
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The node''s interface')
+            [CompletionResult]::new('--control', '--control', [CompletionResultType]::ParameterName, 'The node''s control socket [default: that of --interface, in /run/hypertap as root]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;init' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'What others call this node [default: its name in the list of peers, or this machine''s]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a peer, or update the one with that id')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a peer')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the peers and their addresses in the network')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;peer;add' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer;remove' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer;list' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;peer;help' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a peer, or update the one with that id')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a peer')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the peers and their addresses in the network')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;peer;help;add' {
+            break
+        }
+        'hypertap;peer;help;remove' {
+            break
+        }
+        'hypertap;peer;help;list' {
+            break
+        }
+        'hypertap;peer;help;help' {
+            break
+        }
+        'hypertap;dns' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;config' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether a configuration is good, and all that is wrong with it where it is not')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON schema of configurations, for editors')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;config;check' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
+            [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;config;schema' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'hypertap;config;help' {
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether a configuration is good, and all that is wrong with it where it is not')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON schema of configurations, for editors')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'hypertap;config;help;check' {
+            break
+        }
+        'hypertap;config;help;schema' {
+            break
+        }
+        'hypertap;config;help;help' {
+            break
+        }
+        'hypertap;keygen' {
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
+            [CompletionResult]::new('--public', '--public', [CompletionResultType]::ParameterName, 'Read a private key from standard input, and print its peer id')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
@@ -186,9 +415,17 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
         'hypertap;help' {
             [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Give a program a TUN interface through two sockets')
             [CompletionResult]::new('tap', 'tap', [CompletionResultType]::ParameterValue, 'Give a program an Ethernet interface through a socket')
-            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what running tunnels do: state, interface, routes, packets, drops, latest events')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)')
             [CompletionResult]::new('bypass', 'bypass', [CompletionResultType]::ParameterValue, 'Run a program whose sockets go past the tunnel')
             [CompletionResult]::new('shim', 'shim', [CompletionResultType]::ParameterValue, 'Run a program that opens /dev/net/tun, without rights')
+            [CompletionResult]::new('up', 'up', [CompletionResultType]::ParameterValue, 'Run a services node: use peers'' services by address, and serve this node''s')
+            [CompletionResult]::new('services', 'services', [CompletionResultType]::ParameterValue, 'List, add or remove services of a running node')
+            [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Have a running node read its configuration anew')
+            [CompletionResult]::new('init', 'init', [CompletionResultType]::ParameterValue, 'Make the configuration of a services node, and print the line that others take')
+            [CompletionResult]::new('peer', 'peer', [CompletionResultType]::ParameterValue, 'Add, remove or list the peers of a services node')
+            [CompletionResult]::new('dns', 'dns', [CompletionResultType]::ParameterValue, 'Print what makes this machine''s resolver ask a services node for its names')
+            [CompletionResult]::new('config', 'config', [CompletionResultType]::ParameterValue, 'Check the configuration of a services node, or print its schema')
+            [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Print a new private key for a services node, and the peer id that belongs to it')
             [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the main job for real, on a network of its own that goes with it')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Say what this machine allows and how to mend what is missing')
             [CompletionResult]::new('install', 'install', [CompletionResultType]::ParameterValue, 'Put the program, its service and its permission on this machine')
@@ -211,6 +448,58 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             break
         }
         'hypertap;help;shim' {
+            break
+        }
+        'hypertap;help;up' {
+            break
+        }
+        'hypertap;help;services' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a service at once')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a service at once, and cut its connections')
+            break
+        }
+        'hypertap;help;services;add' {
+            break
+        }
+        'hypertap;help;services;remove' {
+            break
+        }
+        'hypertap;help;reload' {
+            break
+        }
+        'hypertap;help;init' {
+            break
+        }
+        'hypertap;help;peer' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a peer, or update the one with that id')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Remove a peer')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the peers and their addresses in the network')
+            break
+        }
+        'hypertap;help;peer;add' {
+            break
+        }
+        'hypertap;help;peer;remove' {
+            break
+        }
+        'hypertap;help;peer;list' {
+            break
+        }
+        'hypertap;help;dns' {
+            break
+        }
+        'hypertap;help;config' {
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Say whether a configuration is good, and all that is wrong with it where it is not')
+            [CompletionResult]::new('schema', 'schema', [CompletionResultType]::ParameterValue, 'Print the JSON schema of configurations, for editors')
+            break
+        }
+        'hypertap;help;config;check' {
+            break
+        }
+        'hypertap;help;config;schema' {
+            break
+        }
+        'hypertap;help;keygen' {
             break
         }
         'hypertap;help;demo' {

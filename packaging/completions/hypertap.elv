@@ -26,9 +26,17 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --version 'Print version'
             cand tunnel 'Give a program a TUN interface through two sockets'
             cand tap 'Give a program an Ethernet interface through a socket'
-            cand status 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
+            cand status 'Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)'
             cand bypass 'Run a program whose sockets go past the tunnel'
             cand shim 'Run a program that opens /dev/net/tun, without rights'
+            cand up 'Run a services node: use peers'' services by address, and serve this node''s'
+            cand services 'List, add or remove services of a running node'
+            cand reload 'Have a running node read its configuration anew'
+            cand init 'Make the configuration of a services node, and print the line that others take'
+            cand peer 'Add, remove or list the peers of a services node'
+            cand dns 'Print what makes this machine''s resolver ask a services node for its names'
+            cand config 'Check the configuration of a services node, or print its schema'
+            cand keygen 'Print a new private key for a services node, and the peer id that belongs to it'
             cand demo 'Show the main job for real, on a network of its own that goes with it'
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
@@ -95,7 +103,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hypertap;status'= {
-            cand --control 'Ask the daemon at this socket only'
+            cand --control 'Ask the daemon or node at this socket only'
             cand --state-dir 'Where daemons have their sockets [default: /run/hypertap as root]'
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
@@ -120,6 +128,199 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand --reconnect 'When the tap server ends, wait for another; without this the program reads the end'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;up'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --state-dir 'Where the control socket is kept [default: /run/hypertap as root]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;services'= {
+            cand -i 'The node''s interface'
+            cand --interface 'The node''s interface'
+            cand --control 'The node''s control socket [default: that of --interface, in /run/hypertap as root]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand add 'Add a service at once'
+            cand remove 'Remove a service at once, and cut its connections'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;services;add'= {
+            cand --allow 'Only this peer may use it: @NAME, or the beginning of its id; may be given several times'
+            cand --deny 'This peer may not use it; may be given several times'
+            cand --check 'Try the target every so many seconds, and refuse connections while it fails'
+            cand -i 'The node''s interface'
+            cand --interface 'The node''s interface'
+            cand --control 'The node''s control socket [default: that of --interface, in /run/hypertap as root]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --proxy-protocol 'Tell the target who connects, by PROXY protocol v2'
+            cand --save 'Put it into the configuration, too; else it is there until the node is started again'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;services;remove'= {
+            cand -i 'The node''s interface'
+            cand --interface 'The node''s interface'
+            cand --control 'The node''s control socket [default: that of --interface, in /run/hypertap as root]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --save 'Take it out of the configuration, too; else it is there again when the node is started again'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;services;help'= {
+            cand add 'Add a service at once'
+            cand remove 'Remove a service at once, and cut its connections'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;services;help;add'= {
+        }
+        &'hypertap;services;help;remove'= {
+        }
+        &'hypertap;services;help;help'= {
+        }
+        &'hypertap;reload'= {
+            cand -i 'The node''s interface'
+            cand --interface 'The node''s interface'
+            cand --control 'The node''s control socket [default: that of --interface, in /run/hypertap as root]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;init'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --name 'What others call this node [default: its name in the list of peers, or this machine''s]'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand add 'Add a peer, or update the one with that id'
+            cand remove 'Remove a peer'
+            cand list 'List the peers and their addresses in the network'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;peer;add'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer;remove'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer;list'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --json 'Print JSON'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;peer;help'= {
+            cand add 'Add a peer, or update the one with that id'
+            cand remove 'Remove a peer'
+            cand list 'List the peers and their addresses in the network'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;peer;help;add'= {
+        }
+        &'hypertap;peer;help;remove'= {
+        }
+        &'hypertap;peer;help;list'= {
+        }
+        &'hypertap;peer;help;help'= {
+        }
+        &'hypertap;dns'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;config'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand check 'Say whether a configuration is good, and all that is wrong with it where it is not'
+            cand schema 'Print the JSON schema of configurations, for editors'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;config;check'= {
+            cand -c 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
+            cand -i 'The interface that the configuration is for'
+            cand --interface 'The interface that the configuration is for'
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;config;schema'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'hypertap;config;help'= {
+            cand check 'Say whether a configuration is good, and all that is wrong with it where it is not'
+            cand schema 'Print the JSON schema of configurations, for editors'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'hypertap;config;help;check'= {
+        }
+        &'hypertap;config;help;schema'= {
+        }
+        &'hypertap;config;help;help'= {
+        }
+        &'hypertap;keygen'= {
+            cand --log-format 'How log lines are written'
+            cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
+            cand --public 'Read a private key from standard input, and print its peer id'
+            cand --json 'Print JSON'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -171,9 +372,17 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;help'= {
             cand tunnel 'Give a program a TUN interface through two sockets'
             cand tap 'Give a program an Ethernet interface through a socket'
-            cand status 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
+            cand status 'Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)'
             cand bypass 'Run a program whose sockets go past the tunnel'
             cand shim 'Run a program that opens /dev/net/tun, without rights'
+            cand up 'Run a services node: use peers'' services by address, and serve this node''s'
+            cand services 'List, add or remove services of a running node'
+            cand reload 'Have a running node read its configuration anew'
+            cand init 'Make the configuration of a services node, and print the line that others take'
+            cand peer 'Add, remove or list the peers of a services node'
+            cand dns 'Print what makes this machine''s resolver ask a services node for its names'
+            cand config 'Check the configuration of a services node, or print its schema'
+            cand keygen 'Print a new private key for a services node, and the peer id that belongs to it'
             cand demo 'Show the main job for real, on a network of its own that goes with it'
             cand doctor 'Say what this machine allows and how to mend what is missing'
             cand install 'Put the program, its service and its permission on this machine'
@@ -191,6 +400,43 @@ set edit:completion:arg-completer[hypertap] = {|@words|
         &'hypertap;help;bypass'= {
         }
         &'hypertap;help;shim'= {
+        }
+        &'hypertap;help;up'= {
+        }
+        &'hypertap;help;services'= {
+            cand add 'Add a service at once'
+            cand remove 'Remove a service at once, and cut its connections'
+        }
+        &'hypertap;help;services;add'= {
+        }
+        &'hypertap;help;services;remove'= {
+        }
+        &'hypertap;help;reload'= {
+        }
+        &'hypertap;help;init'= {
+        }
+        &'hypertap;help;peer'= {
+            cand add 'Add a peer, or update the one with that id'
+            cand remove 'Remove a peer'
+            cand list 'List the peers and their addresses in the network'
+        }
+        &'hypertap;help;peer;add'= {
+        }
+        &'hypertap;help;peer;remove'= {
+        }
+        &'hypertap;help;peer;list'= {
+        }
+        &'hypertap;help;dns'= {
+        }
+        &'hypertap;help;config'= {
+            cand check 'Say whether a configuration is good, and all that is wrong with it where it is not'
+            cand schema 'Print the JSON schema of configurations, for editors'
+        }
+        &'hypertap;help;config;check'= {
+        }
+        &'hypertap;help;config;schema'= {
+        }
+        &'hypertap;help;keygen'= {
         }
         &'hypertap;help;demo'= {
         }

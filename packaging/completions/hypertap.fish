@@ -31,9 +31,17 @@ complete -c hypertap -n "__fish_hypertap_needs_command" -s h -l help -d 'Print h
 complete -c hypertap -n "__fish_hypertap_needs_command" -s V -l version -d 'Print version'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "tap" -d 'Give a program an Ethernet interface through a socket'
-complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "status" -d 'Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "shim" -d 'Run a program that opens /dev/net/tun, without rights'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "up" -d 'Run a services node: use peers\' services by address, and serve this node\'s'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "services" -d 'List, add or remove services of a running node'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "reload" -d 'Have a running node read its configuration anew'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "init" -d 'Make the configuration of a services node, and print the line that others take'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "peer" -d 'Add, remove or list the peers of a services node'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "dns" -d 'Print what makes this machine\'s resolver ask a services node for its names'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "config" -d 'Check the configuration of a services node, or print its schema'
+complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "keygen" -d 'Print a new private key for a services node, and the peer id that belongs to it'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
 complete -c hypertap -n "__fish_hypertap_needs_command" -f -a "install" -d 'Put the program, its service and its permission on this machine'
@@ -100,7 +108,7 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l print-name -d 
 complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l show-data -d 'Print every frame on standard output, in a form that text2pcap reads'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -l show-size-warnings -d 'Print every frame whose length the unframed protocol would get wrong'
 complete -c hypertap -n "__fish_hypertap_using_subcommand tap" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l control -d 'Ask the daemon at this socket only' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l control -d 'Ask the daemon or node at this socket only' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l state-dir -d 'Where daemons have their sockets [default: /run/hypertap as root]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand status" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
@@ -123,6 +131,125 @@ json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -l reconnect -d 'When the tap server ends, wait for another; without this the program reads the end'
 complete -c hypertap -n "__fish_hypertap_using_subcommand shim" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand up" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand up" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand up" -l state-dir -d 'Where the control socket is kept [default: /run/hypertap as root]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand up" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand up" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -s i -l interface -d 'The node\'s interface' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -l control -d 'The node\'s control socket [default: that of --interface, in /run/hypertap as root]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -f -a "add" -d 'Add a service at once'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -f -a "remove" -d 'Remove a service at once, and cut its connections'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and not __fish_seen_subcommand_from add remove help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l allow -d 'Only this peer may use it: @NAME, or the beginning of its id; may be given several times' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l deny -d 'This peer may not use it; may be given several times' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l check -d 'Try the target every so many seconds, and refuse connections while it fails' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -s i -l interface -d 'The node\'s interface' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l control -d 'The node\'s control socket [default: that of --interface, in /run/hypertap as root]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l proxy-protocol -d 'Tell the target who connects, by PROXY protocol v2'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l save -d 'Put it into the configuration, too; else it is there until the node is started again'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -s i -l interface -d 'The node\'s interface' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -l control -d 'The node\'s control socket [default: that of --interface, in /run/hypertap as root]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -l save -d 'Take it out of the configuration, too; else it is there again when the node is started again'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a service at once'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove a service at once, and cut its connections'
+complete -c hypertap -n "__fish_hypertap_using_subcommand services; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -s i -l interface -d 'The node\'s interface' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -l control -d 'The node\'s control socket [default: that of --interface, in /run/hypertap as root]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l name -d 'What others call this node [default: its name in the list of peers, or this machine\'s]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -f -a "add" -d 'Add a peer, or update the one with that id'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -f -a "remove" -d 'Remove a peer'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -f -a "list" -d 'List the peers and their addresses in the network'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from add" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from add" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from add" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from add" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from remove" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from remove" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from remove" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from remove" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from list" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from list" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from list" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from list" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a peer, or update the one with that id'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove a peer'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the peers and their addresses in the network'
+complete -c hypertap -n "__fish_hypertap_using_subcommand peer; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand dns" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand dns" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand dns" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand dns" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand dns" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and not __fish_seen_subcommand_from check schema help" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and not __fish_seen_subcommand_from check schema help" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and not __fish_seen_subcommand_from check schema help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and not __fish_seen_subcommand_from check schema help" -f -a "check" -d 'Say whether a configuration is good, and all that is wrong with it where it is not'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and not __fish_seen_subcommand_from check schema help" -f -a "schema" -d 'Print the JSON schema of configurations, for editors'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and not __fish_seen_subcommand_from check schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from check" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from check" -s i -l interface -d 'The interface that the configuration is for' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from check" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from check" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from schema" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from schema" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say whether a configuration is good, and all that is wrong with it where it is not'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "schema" -d 'Print the JSON schema of configurations, for editors'
+complete -c hypertap -n "__fish_hypertap_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand keygen" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
+json\t'One JSON object a line'"
+complete -c hypertap -n "__fish_hypertap_using_subcommand keygen" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand keygen" -l public -d 'Read a private key from standard input, and print its peer id'
+complete -c hypertap -n "__fish_hypertap_using_subcommand keygen" -l json -d 'Print JSON'
+complete -c hypertap -n "__fish_hypertap_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l seconds -d 'How long to measure, in seconds' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand demo" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
@@ -156,15 +283,30 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log-format 
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand helper" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "tap" -d 'Give a program an Ethernet interface through a socket'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "status" -d 'Show what running tunnels do: state, interface, routes, packets, drops, latest events'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "shim" -d 'Run a program that opens /dev/net/tun, without rights'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "install" -d 'Put the program, its service and its permission on this machine'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "recover" -d 'Remove what tunnels that were killed left on this machine'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
-complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim demo doctor install uninstall recover helper help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "tunnel" -d 'Give a program a TUN interface through two sockets'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "tap" -d 'Give a program an Ethernet interface through a socket'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "status" -d 'Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "bypass" -d 'Run a program whose sockets go past the tunnel'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "shim" -d 'Run a program that opens /dev/net/tun, without rights'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "up" -d 'Run a services node: use peers\' services by address, and serve this node\'s'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "services" -d 'List, add or remove services of a running node'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "reload" -d 'Have a running node read its configuration anew'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "init" -d 'Make the configuration of a services node, and print the line that others take'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "peer" -d 'Add, remove or list the peers of a services node'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "dns" -d 'Print what makes this machine\'s resolver ask a services node for its names'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "config" -d 'Check the configuration of a services node, or print its schema'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "keygen" -d 'Print a new private key for a services node, and the peer id that belongs to it'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "demo" -d 'Show the main job for real, on a network of its own that goes with it'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "doctor" -d 'Say what this machine allows and how to mend what is missing'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "install" -d 'Put the program, its service and its permission on this machine'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "uninstall" -d 'Remove what `hypertap install` put on this machine, and nothing else'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "recover" -d 'Remove what tunnels that were killed left on this machine'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "helper" -d 'Do the jobs that need rights for another hypertap process'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and not __fish_seen_subcommand_from tunnel tap status bypass shim up services reload init peer dns config keygen demo doctor install uninstall recover helper help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from services" -f -a "add" -d 'Add a service at once'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from services" -f -a "remove" -d 'Remove a service at once, and cut its connections'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from peer" -f -a "add" -d 'Add a peer, or update the one with that id'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from peer" -f -a "remove" -d 'Remove a peer'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from peer" -f -a "list" -d 'List the peers and their addresses in the network'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Say whether a configuration is good, and all that is wrong with it where it is not'
+complete -c hypertap -n "__fish_hypertap_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "schema" -d 'Print the JSON schema of configurations, for editors'

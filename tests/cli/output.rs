@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::mkfifo;
 
 /// What prints, where a daemon runs.
-const PRINTERS: [&str; 12] = [
+const PRINTERS: [&str; 14] = [
     "doctor",
     "doctor --json",
     "status",
@@ -22,6 +22,8 @@ const PRINTERS: [&str; 12] = [
     "install --root /run/test/root",
     "uninstall --root /run/test/root",
     "uninstall --root /run/test/root",
+    "config schema",
+    "keygen",
     "--help",
     "tunnel --help",
     "--version",

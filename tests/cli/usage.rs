@@ -2,6 +2,7 @@
 
 mod doctor;
 mod logs;
+mod node_config;
 mod output;
 mod refused;
 

@@ -152,7 +152,11 @@ impl Setup {
             command
         };
         command.stderr(file);
-        command.args(self.args).env("HYPERTAP_LOG", "debug").envs(self.env);
+        command
+            .args(self.args)
+            .env("HYPERTAP_LOG", "debug")
+            .env("STATE_DIRECTORY", scratch("state"))
+            .envs(self.env);
         if let Some((uid, gid)) = self.ids {
             command.uid(uid).gid(gid);
         }

@@ -14,5 +14,6 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     run_command(cargo().args(["build", "--release", "--package", "hypertap"]))?;
+    run_command(cargo().args(["build", "--release", "--package", "hypertap-bench"]))?;
     run_command(cargo().args(["run", "--release", "--package", "hypertap-bench", "--"]).args(&options.names))
 }

@@ -6,8 +6,10 @@
 //! compiler, which `RUSTC_BOOTSTRAP=1` lets the stable one take.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -18,7 +20,7 @@ use crate::tools::ensure_cargo_tool;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The target to run; all of them, one after the other, when none is named
+    /// The target to run; all of them, as many at once as there are cores, when none is named
     target: Option<String>,
 
     /// How long each target runs
@@ -58,8 +60,9 @@ pub(crate) fn run(options: &Options, left_out: &mut LeftOut) -> Result<()> {
         return Ok(());
     }
     let sanitizer = build()?;
-    for target in &chosen {
-        run_target(target, options.seconds, sanitizer)?;
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    for some in chosen.chunks(at_once) {
+        run_at_once(some, options.seconds, sanitizer)?;
     }
     Ok(())
 }
@@ -100,6 +103,19 @@ fn build() -> Result<Sanitizer> {
             build(Sanitizer::None).map(|()| Sanitizer::None)
         }
     }
+}
+
+/// Runs some targets beside each other: each has one thread.
+fn run_at_once(targets: &[String], seconds: u32, sanitizer: Sanitizer) -> Result<()> {
+    let one = |target: &str| run_target(target, seconds, sanitizer);
+    let results: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = targets.iter().map(|target| scope.spawn(|| one(target))).collect();
+        running
+            .into_iter()
+            .map(|one| one.join().unwrap_or_else(|_| bail!("a fuzzing thread failed")))
+            .collect()
+    });
+    results.into_iter().collect()
 }
 
 fn run_target(target: &str, seconds: u32, sanitizer: Sanitizer) -> Result<()> {

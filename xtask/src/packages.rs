@@ -39,11 +39,26 @@ const NEEDS: &[Need] = &[
         reason: "system tests boot guests, unmodified, from its network card",
     },
     Need { program: "dnsmasq", package: "dnsmasq-base", reason: "gives such guests addresses and files" },
+    Need { program: "dig", package: "bind9-dnsutils", reason: "asks a node for its names" },
+    Need { program: "nft", package: "nftables", reason: "loses packets of a test's own wire" },
+    Need { program: "curl", package: "curl", reason: "gets a page from a service by its name" },
     Need { program: "openvpn", package: "openvpn", reason: "runs through the shim" },
     Need { program: "openssl", package: "openssl", reason: "makes the certificates that openvpn needs" },
     Need { program: "tincd", package: "tinc", reason: "runs through the shim" },
     Need { program: "socat", package: "socat", reason: "runs through the shim" },
-    Need { program: "go", package: "golang-go", reason: "a program in Go runs through the shim" },
+    Need {
+        program: "go",
+        package: "golang-go",
+        reason: "a program in Go runs through the shim, and a node meets a peer on go-libp2p",
+    },
+    Need {
+        program: "psql",
+        package: "postgresql",
+        reason: "PostgreSQL is asked through a service; no server of it is started on the machine",
+    },
+    Need { program: "redis-check-rdb", package: "redis-tools", reason: "Redis is asked through a service" },
+    Need { program: "dropbear", package: "dropbear-bin", reason: "ssh logs in through a service" },
+    Need { program: "ssh", package: "openssh-client", reason: "ssh logs in through a service" },
     Need {
         program: "dbus-daemon",
         package: "dbus",
@@ -139,6 +154,8 @@ fn apt_get() -> std::process::Command {
     let mut apt_get = command("apt-get");
     apt_get.args(["-o", "Acquire::Retries=10"]);
     apt_get.env("DEBIAN_FRONTEND", "noninteractive");
+    // Packages with services start none of them (invoke-rc.d(8)).
+    apt_get.env("RUNLEVEL", "1");
     apt_get
 }
 

@@ -1,16 +1,29 @@
 //! The command line: what `hypertap --help` shows.
 
 pub mod bypass;
+pub mod config;
 pub mod demo;
+pub mod dns;
 pub mod doctor;
 pub mod generate;
 pub mod helper;
+pub mod init;
 pub mod install;
+pub mod keygen;
+#[cfg(feature = "services")]
+pub mod node;
+pub mod peer;
 pub mod recover;
+#[cfg(feature = "services")]
+pub mod reload;
+#[cfg(feature = "services")]
+pub mod services;
 pub mod shim;
 pub mod status;
 pub mod tap;
 pub mod tunnel;
+#[cfg(feature = "services")]
+pub mod up;
 
 use std::env;
 use std::ffi::OsString;
@@ -60,6 +73,17 @@ pub enum Command {
     Status(status::StatusArgs),
     Bypass(bypass::BypassArgs),
     Shim(shim::ShimArgs),
+    #[cfg(feature = "services")]
+    Up(up::UpArgs),
+    #[cfg(feature = "services")]
+    Services(services::ServicesArgs),
+    #[cfg(feature = "services")]
+    Reload(reload::ReloadArgs),
+    Init(init::InitArgs),
+    Peer(peer::PeerArgs),
+    Dns(dns::DnsArgs),
+    Config(config::ConfigArgs),
+    Keygen(keygen::KeygenArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Install(install::InstallArgs),
@@ -137,6 +161,17 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => status::run(&args),
         Command::Bypass(args) => bypass::run(&args),
         Command::Shim(args) => shim::run(&args),
+        #[cfg(feature = "services")]
+        Command::Up(args) => up::run(&args),
+        #[cfg(feature = "services")]
+        Command::Services(args) => services::run(&args),
+        #[cfg(feature = "services")]
+        Command::Reload(args) => reload::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Peer(args) => peer::run(&args),
+        Command::Dns(args) => dns::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Install(args) => install::install(&args),

@@ -2,6 +2,7 @@
 
 mod queue;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -45,7 +46,8 @@ pub struct LogOptions {
 /// What is logged where nobody says so.
 const DEFAULT: &str = "info";
 /// What has log lines of ours.
-const CRATES: [&str; 4] = ["hypertap", "hypertap_platform", "hypertap_engine", "hypertap_client"];
+const CRATES: [&str; 5] =
+    ["hypertap", "hypertap_platform", "hypertap_engine", "hypertap_client", "hypertap_mesh"];
 
 /// What of the command line is about logs, for the processes that this one starts.
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
@@ -62,7 +64,7 @@ pub fn arguments() -> &'static [OsString] {
 /// # Errors
 /// When the filter cannot be read.
 pub fn init(options: &LogOptions) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&options.log)
+    let filter = EnvFilter::try_new(ours(&options.log))
         .map_err(|error| anyhow::anyhow!("--log {:?}: {error}; use a level such as info", options.log))?;
     let format = match options.log_format {
         LogFormat::Json => "json",
@@ -100,13 +102,25 @@ struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        queue::write(bytes);
+        queue::write(&one_line(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A line without breaks within it: what a stranger has sent may not look like another line.
+fn one_line(line: &[u8]) -> Cow<'_, [u8]> {
+    let body = line.strip_suffix(b"\n").unwrap_or(line);
+    if !body.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Cow::Borrowed(line);
+    }
+    let mut line = line.to_vec();
+    let end = body.len();
+    line.iter_mut().take(end).filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    Cow::Owned(line)
 }
 
 /// Reads a filter. Only what our lines could match is one: a word that is no level would be taken for a
@@ -125,6 +139,17 @@ fn filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// The filter with its levels for our own lines. Of what we are built from only errors are shown: it logs what
+/// strangers send, at any level and as often as they like.
+fn ours(filter: &str) -> String {
+    let each = filter.split(',').map(|directive| match directive.trim() {
+        "off" => "off".to_owned(),
+        level if level.contains('=') => level.to_owned(),
+        level => format!("error,hypertap={level}"),
+    });
+    each.collect::<Vec<_>>().join(",")
+}
+
 /// Whether a word is a level, or one for a part of this program.
 fn is_directive(text: &str) -> bool {
     let is_level = |text: &str| !text.is_empty() && text.parse::<LevelFilter>().is_ok();
@@ -137,6 +162,19 @@ fn is_directive(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_is_that_of_our_own_lines() {
+        assert_eq!(ours("info"), "error,hypertap=info");
+        assert_eq!(ours("off"), "off");
+        assert_eq!(ours("warn, hypertap_mesh=debug"), "error,hypertap=warn,hypertap_mesh=debug");
+    }
+
+    #[test]
+    fn a_line_has_no_break_within_it() {
+        assert_eq!(one_line(b"as it is\n"), Cow::Borrowed(b"as it is\n"));
+        assert_eq!(*one_line(b"one\ntwo\r\nthree\n"), *b"one two  three\n");
+    }
 
     #[test]
     fn a_filter_is_made_of_levels_and_of_parts_of_this_program() {

@@ -4,9 +4,14 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
+#[cfg_attr(not(feature = "services"), allow(dead_code, unused_imports))]
+mod config;
 mod demo;
 mod exit;
 mod log;
+#[cfg(feature = "services")]
+mod node;
+mod open_files;
 mod output;
 mod plane;
 mod shim;

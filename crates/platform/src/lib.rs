@@ -24,6 +24,7 @@ pub mod lookup;
 pub mod memory;
 pub mod monitor;
 pub mod namespace;
+pub mod node_link;
 pub mod peer;
 pub mod pinned;
 pub mod poller;
@@ -32,6 +33,7 @@ pub mod process;
 pub mod program;
 pub mod queue;
 mod recovery;
+pub mod resolver;
 pub mod rights;
 pub mod service_manager;
 pub mod session;
@@ -39,6 +41,7 @@ pub mod shim;
 pub mod stop;
 pub mod unix_listener;
 pub mod user;
+pub mod veth;
 
 #[cfg(target_os = "linux")]
 pub use linux::{default_state_dir, in_process, in_process_without_journal, is_left, recover};

@@ -9,9 +9,9 @@ use crate::Errno;
 use crate::rights::{Driver, driver, net_admin};
 
 #[cfg(target_os = "linux")]
-pub use crate::linux::namespace::enter_new;
+pub use crate::linux::namespace::{bind, enter_new, network_number};
 #[cfg(target_os = "macos")]
-pub use crate::macos::namespace::enter_new;
+pub use crate::macos::namespace::{bind, enter_new, network_number};
 
 /// Which namespaces a program gets (namespaces(7)), and what is different inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-//! DNS capture against a real systemd-resolved, which runs on a bus, in a `/run` and in a network
-//! namespace of its own. Needs root, dbus-daemon, and systemd-resolved's files: those of
-//! `HYPERTAP_TEST_RESOLVED_ROOT`, else Debian's package, which is fetched and unpacked, not
+//! DNS capture, and names of a node, against a real systemd-resolved, which runs on a bus, in a `/run`
+//! and in a network namespace of its own. Needs root, dbus-daemon, and systemd-resolved's files: those
+//! of `HYPERTAP_TEST_RESOLVED_ROOT`, else Debian's package, which is fetched and unpacked, not
 //! installed (installed, it would take the machine's resolver over).
 
 #![cfg(target_os = "linux")]
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hypertap_platform::resolver::{NodeNames, ask_node, ask_node_no_more};
 use hypertap_platform::{MachineError, Privileged, Tun, TunSpec, in_process};
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
@@ -190,6 +191,38 @@ async fn scenario(machine: &Machine, half: &mut dyn Privileged) {
     half.capture_dns(true).await.unwrap();
     assert_eq!(rules(), captured);
     assert_eq!(asked_through(&tun, "fourth.example"), Some(Ipv4Addr::new(192, 0, 2, 53)));
+
+    half.capture_dns(false).await.unwrap();
+
+    // The same link, as a node's: its zones alone, at an address and port.
+    let names = NodeNames {
+        index: nix::net::if_::if_nametoindex("hypertap0").unwrap(),
+        interface: "hypertap0".to_owned(),
+        server: "127.1.2.3:5399".parse().unwrap(),
+        is_at_53: false,
+        zones: vec!["hyprspace.".to_owned(), "64.100.in-addr.arpa.".to_owned()],
+    };
+    assert!(ask_node(&names).await.unwrap());
+    assert!(link("dns").unwrap().ends_with("(hypertap0): 127.1.2.3:5399"), "{:?}", link("dns"));
+    let zones = link("domain").unwrap();
+    assert!(zones.contains("~hyprspace") && zones.contains("~64.100.in-addr.arpa"), "{zones}");
+    for what in ["default-route", "dnssec", "dnsovertls", "llmnr", "mdns"] {
+        assert!(link(what).unwrap().ends_with("no"), "{what}: {:?}", link(what));
+    }
+    let server = UdpSocket::bind(names.server).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(asked_through(&tun, "fifth.example"), None, "the name is not of the zone");
+    server.set_nonblocking(true).unwrap();
+    let mut query = [0; 600];
+    assert!(server.recv(&mut query).is_err(), "the name is not of the zone");
+    assert_eq!(asked_through(&tun, "Web.hyprspace"), None, "the server is not in the tunnel");
+    let count = server.recv(&mut query).unwrap();
+    assert!(
+        query[..count].windows(13).any(|part| part == b"web\x09hyprspace" || part == b"Web\x09hyprspace")
+    );
+    ask_node_no_more(&names).await.unwrap();
+    assert!(link("dns").unwrap().ends_with("(hypertap0):"), "{:?}", link("dns"));
+    assert!(link("domain").unwrap().ends_with("(hypertap0):"));
     half.close_tun().await.unwrap();
     wait("resolved to forget the link", || link("dns").is_none());
     assert!(!machine.resolvectl(&["dns"]).unwrap().contains("192.0.2.53"));
@@ -197,7 +230,7 @@ async fn scenario(machine: &Machine, half: &mut dyn Privileged) {
 
 #[test]
 #[ignore = "fetches Debian's systemd-resolved package: cargo xtask test runs it"]
-fn resolved_asks_the_tunnel_while_dns_is_captured_and_not_after() {
+fn resolved_asks_the_tunnel_while_dns_is_captured_and_a_node_for_its_names() {
     std::thread::spawn(|| {
         let machine = Machine::start();
         let state = tempfile::TempDir::new().unwrap();

@@ -35,13 +35,15 @@
 //! | 3 | | nothing yet; what a later version puts here is skipped |
 //!
 //! After 0 the stream is, for TCP, the connection's bytes, both ways; for UDP, datagrams both ways,
-//! each with its length before it (u16; 0 is an empty datagram), as [`crate::framing`] reads them.
+//! each with its length before it (u16, at most 65,527; 0 is an empty datagram). The length 65,535 has
+//! nothing behind it: the server says so that nobody takes datagrams at the target ([`Item`]).
 //! A reason that is not known is a refusal all the same.
 //!
 //! # `/hypertap/services/1`
 //!
-//! Who tells opens the stream, sends [`ServiceNames`] at once and again whenever they change, and
-//! keeps it open; each message stands for all before. Nothing comes back.
+//! Who tells opens a stream, sends [`ServiceNames`] and ends its direction; who listens ends the other once it
+//! has taken them. It is told when the two connect and whenever the names change, and stands for all that
+//! was told before.
 //!
 //! | at | bytes | |
 //! |---|---|---|
@@ -50,11 +52,13 @@
 //! | 4 | | of each name its length (1 byte) and the name in lower case |
 //! | | | nothing yet; what a later version puts here is skipped |
 
+mod datagrams;
 mod names;
 mod opening;
 mod plain;
 mod refusal;
 
+pub use datagrams::{DatagramTooLong, Item, ItemReader, MAX_DATAGRAM};
 pub use names::{MAX_NAMES, NamesError, ServiceNames, TooManyNames};
 pub use opening::{Opening, OpeningError, Protocol, Reply, ReplyError};
 pub use plain::{PlainOpening, PlainReply, UnknownStatus};

@@ -178,6 +178,11 @@ impl Tcp {
         written
     }
 
+    /// Whether the program has all that was written, and the end if it was told.
+    pub fn is_delivered(&self, flow: FlowId) -> bool {
+        self.table.get(flow).is_none_or(|flow| flow.all_acknowledged() && !flow.marks.finish_owed)
+    }
+
     /// Closes our direction after what was written. Bytes still come the other way.
     pub fn shutdown_write(&mut self, now: Duration, flow: FlowId) {
         let Some(entry) = self.table.get_mut(flow) else { return };

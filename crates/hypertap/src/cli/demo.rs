@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 /// makes and that end with it. Three stations find each other on one Ethernet, each at the end of a
 /// socket. Then a daemon starts, a program connects to it with two sockets and gets a network
 /// interface, answers pings, adds and removes routes, and captures a DNS query. Packets a second are
-/// measured on both.
+/// measured on both. Last, two machines with a wire between them use each other's services by name.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
     /// How long to measure, in seconds
@@ -30,6 +30,11 @@ pub struct DemoArgs {
     /// Set by the demo itself: we are in its namespaces
     #[arg(long, hide = true)]
     pub inside: bool,
+
+    /// Set by the demo itself: we are its far machine
+    #[cfg(feature = "services")]
+    #[arg(long, hide = true)]
+    pub far: bool,
 }
 
 /// Runs the demo: first outside, which only makes the namespaces, then inside.
@@ -37,6 +42,10 @@ pub struct DemoArgs {
 /// # Errors
 /// When a step does not work here.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    #[cfg(feature = "services")]
+    if args.far {
+        return Ok(demo::far::run()?);
+    }
     if args.inside {
         return demo::run(args.seconds, args.json);
     }

@@ -143,9 +143,11 @@ mod tests {
                     _ => {}
                 }
             }
-            let name = page.name.trim_end_matches(".1").replace("hypertap-", "");
-            let command = Cli::command();
-            let command = command.find_subcommand(&name).unwrap_or(&command);
+            let root = Cli::command();
+            // hypertap-config-check.1 is of the command `check` of the command `config`.
+            let words = page.name.trim_end_matches(".1").split('-').skip(1);
+            let command =
+                words.fold(&root, |above, word| above.find_subcommand(word).expect("it has a page"));
             let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in after.lines().filter(|line| line.starts_with("  ")) {
                 assert!(lines.contains(&&line[2..]), "{}: {line:?} is not in {lines:#?}", page.name);

@@ -1,5 +1,9 @@
-//! `hypertap status`: what a running daemon is doing.
+//! `hypertap status`: what running daemons and nodes are doing.
 
+#[cfg(feature = "services")]
+mod node;
+
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,18 +16,24 @@ use hypertap_client::blocking::Tunnel;
 use hypertap_platform::process::effective_uid;
 use serde_json::{Map, Value, json};
 
+#[cfg(feature = "services")]
+use self::node::{ask_nodes, print_node};
 use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::output::Output;
 
 /// Where root's daemons have their sockets.
 pub const ROOT_STATE_DIR: &str = "/run/hypertap";
+/// What the names of services nodes' sockets begin with.
+pub const NODE_PREFIX: &str = "node-";
 
-/// Show what running tunnels do: state, interface, routes, packets, drops, latest events
+/// Show what runs: tunnels (interface, routes, packets, drops, events) and services nodes (peers, services)
 ///
-/// Asks every daemon whose socket is in the state directory, without disturbing its client.
+/// Asks every daemon and node whose socket is in the state directory, without disturbing its clients. A node answers
+/// root and the user who runs it.
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// Ask the daemon at this socket only
+    /// Ask the daemon or node at this socket only
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 
@@ -43,10 +53,11 @@ pub struct StatusArgs {
 pub fn run(args: &StatusArgs) -> Result<(), Failure> {
     let sockets = match &args.control {
         Some(path) => vec![path.clone()],
-        None => sockets(args.state_dir.as_deref()),
+        None => all_sockets(args.state_dir.as_deref()),
     };
+    let (nodes, daemons): (Vec<_>, Vec<_>) = sockets.iter().partition(|path| is_node(path));
     let mut answers = Vec::new();
-    for path in &sockets {
+    for path in daemons {
         match ask(path) {
             Ok(answer) => answers.push((path, answer)),
             Err(error) if args.control.is_some() => {
@@ -55,14 +66,20 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
             Err(error) => tracing::debug!(path = %path.display(), %error, "no daemon there"),
         }
     }
-    if answers.is_empty() {
-        let text = anyhow!("no hypertap daemon is running here; start one with `sudo hypertap tunnel`");
-        return Err(Failure::new(Exit::Other, text));
+    let (nodes, closed) = ask_nodes(&nodes, args.control.is_some())?;
+    if answers.is_empty() && nodes.is_empty() {
+        let text = "nothing of hypertap runs here; start a tunnel with `sudo hypertap tunnel`, a node with `sudo \
+                    hypertap up`";
+        return Err(closed.unwrap_or_else(|| Failure::new(Exit::Other, anyhow!(text))));
+    }
+    if let Some(closed) = closed {
+        log::complain(closed.sentence());
     }
     let mut out = Output::standard();
     if args.json {
         let list: Vec<Value> = answers
             .into_iter()
+            .chain(nodes)
             .map(|(path, mut answer)| {
                 answer.insert("control".to_owned(), json!(path));
                 Value::Object(answer)
@@ -73,9 +90,24 @@ pub fn run(args: &StatusArgs) -> Result<(), Failure> {
         for (path, answer) in &answers {
             print(&mut out, path, answer);
         }
+        for (path, answer) in &nodes {
+            print_node(&mut out, path, answer);
+        }
     }
     out.finish()
 }
+
+/// What each answers.
+type Answers<'a> = Vec<(&'a PathBuf, Map<String, Value>)>;
+
+#[cfg(not(feature = "services"))]
+#[expect(clippy::unnecessary_wraps, reason = "where there are nodes it may fail")]
+fn ask_nodes<'a>(_: &[&'a PathBuf], _: bool) -> Result<(Answers<'a>, Option<Failure>), Failure> {
+    Ok((Vec::new(), None))
+}
+
+#[cfg(not(feature = "services"))]
+fn print_node(_: &mut Output, _: &Path, _: &Map<String, Value>) {}
 
 fn no_answer(path: &Path, error: anyhow::Error) -> Failure {
     // It names the path and says what to do by itself.
@@ -107,8 +139,19 @@ fn is_trusted(found: &fs::Metadata, user: u32) -> bool {
     found.is_dir() && [0, user].contains(&found.uid()) && found.mode() & 0o022 == 0
 }
 
-/// The sockets in a state directory; without one, in those of [`default_state_dirs`].
+/// The tunnels' sockets in a state directory; without one, in those of [`default_state_dirs`].
 pub fn sockets(state_dir: Option<&Path>) -> Vec<PathBuf> {
+    let mut paths = all_sockets(state_dir);
+    paths.retain(|path| !is_node(path));
+    paths
+}
+
+/// Whether a socket is a services node's, by its name.
+fn is_node(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(NODE_PREFIX))
+}
+
+fn all_sockets(state_dir: Option<&Path>) -> Vec<PathBuf> {
     let directories = state_dir.map_or_else(default_state_dirs, |directory| vec![directory.to_owned()]);
     let entries = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok());
     let mut paths: Vec<PathBuf> = entries
@@ -177,10 +220,15 @@ fn print(out: &mut Output, path: &Path, answer: &Map<String, Value>) {
 fn age(at: f64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let then = Duration::try_from_secs_f64(at).unwrap_or_default();
-    match now.saturating_sub(then).as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
+    words(now.saturating_sub(then).as_secs())
+}
+
+/// A time in words.
+fn words(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
     }
 }
 

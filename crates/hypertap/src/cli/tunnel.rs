@@ -114,7 +114,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| wanted.to_owned())
 }
 
-fn interface_name(text: &str) -> Result<String, String> {
+/// An interface's name on the command line.
+pub fn interface_name(text: &str) -> Result<String, String> {
     if is_interface_name(text) { Ok(text.to_owned()) } else { Err(format!("wanted {INTERFACE_NAME}")) }
 }
 

@@ -7,6 +7,9 @@ use anyhow::{Context, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// Where daemons keep what outlives them: nothing does.
+const STATE: &str = "/run/hypertap-state";
+
 /// A running daemon; killed if the demo fails.
 pub struct Daemon {
     child: Child,
@@ -20,6 +23,7 @@ impl Daemon {
         let mut child = Command::new(program)
             .args(words)
             .args(["--log", "info", "--log-format", "json"])
+            .env("STATE_DIRECTORY", STATE)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -5,10 +5,14 @@
 //! tunnel; the *machine* is this thread, which sends ordinary traffic with ordinary sockets.
 
 mod daemon;
+#[cfg(feature = "services")]
+pub mod far;
 mod lan;
 mod machine;
 mod program;
 mod report;
+#[cfg(feature = "services")]
+mod services;
 mod station;
 
 use std::time::Duration;
@@ -46,6 +50,12 @@ pub fn run(seconds: u64, json: bool) -> Result<(), Failure> {
     lan::show(&mut report, time)?;
     report.part("tunnel: a TUN interface, by a line of JSON");
     tunnel(&mut report, time)?;
+    // Where there is no device the tunnel has said so.
+    #[cfg(feature = "services")]
+    if tun_usable().is_ok() {
+        report.part("services: names and addresses between two machines");
+        services::show(&mut report, time)?;
+    }
     report.finish()
 }
 

@@ -86,7 +86,8 @@ impl Report {
             self.out.line(json!({"steps": self.steps, "missing": self.missing}));
         } else if self.missing.is_none() {
             let end = "Nothing of it is left. For real: `sudo hypertap tunnel`, then connect to 127.0.0.1:5500; or \
-                       `sudo hypertap tap --listen=/tmp/lan --keep --max-clients=8`, then to /tmp/lan.";
+                       `sudo hypertap tap --listen=/tmp/lan --keep --max-clients=8`, then to /tmp/lan; or `sudo \
+                       hypertap init` on two machines, and `sudo hypertap up`.";
             self.say(&format!("\n{end}"));
         }
         self.out.finish()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hypertap_wire::ethernet::MacAddress;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -192,6 +192,43 @@ pub(crate) fn restore_addresses(
         added += 1;
     }
     Ok(added)
+}
+
+/// The addresses of all links that other machines may reach, as far as the addresses themselves say: neither loopback nor
+/// link-local, and none that is not ready or only for a time.
+pub(crate) fn reachable_addresses(netlink: &mut Netlink) -> io::Result<Vec<IpAddr>> {
+    let unfit = AddressFlags::Secondary
+        | AddressFlags::Deprecated
+        | AddressFlags::Tentative
+        | AddressFlags::Dadfailed;
+    let own = |address: AddressMessage| {
+        let flags = address.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => Some(*flags),
+            _ => None,
+        });
+        // A second IPv4 address of a network is as good as the first; that flag means "temporary" of IPv6 alone.
+        let is_ipv4 = address.header.family == AddressFamily::Inet;
+        let is_fit = address.header.scope == AddressScope::Universe
+            && (is_ipv4 || !flags.unwrap_or(AddressFlags::empty()).intersects(unfit));
+        // Of a link with a peer the other is the peer's.
+        let local = address.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        let address = local.or_else(|| {
+            address.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+        });
+        address.filter(|_| is_fit)
+    };
+    let answers = netlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let addresses = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(address) => own(address),
+        _ => None,
+    });
+    Ok(addresses.collect())
 }
 
 /// Deletes the link with this index if it is a TUN device still, and says whether it did.

@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -31,6 +32,15 @@ struct Plan {
     binds: Vec<(CString, CString)>,
 }
 
+/// What tells the calling thread's network namespace from all others that there are now (its inode,
+/// namespaces(7)).
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn network_number() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
+}
+
 /// Makes `command` start in new namespaces. What the command sets otherwise (its folder, its user)
 /// is applied before that, outside.
 ///
@@ -46,6 +56,14 @@ pub fn enter_new(command: &mut Command, spaces: &Spaces) -> io::Result<()> {
         command.pre_exec(move || plan.enter());
     }
     Ok(())
+}
+
+/// Shows a file in the place of another that is there, for all of the calling process's mount namespace.
+///
+/// # Errors
+/// Of mount(2).
+pub fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    mount(Some(&path(from)?), &path(to)?, None, libc::MS_BIND)
 }
 
 impl Plan {

@@ -6,11 +6,14 @@
 //! whose address does not matter: all of port 53 goes into the tunnel. The one named is
 //! 192.0.2.53, from the block that RFC 5737 keeps for examples, so that it is nobody's.
 //!
+//! A node's link is where its own zones are asked, and nothing else: what runs at that address is the node's
+//! server, so the address and the port matter there.
+//!
 //! resolved forgets a link that goes away, so a tunnel that ends needs no call here but one to
 //! empty the caches. (org.freedesktop.resolve1(5))
 
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,6 +22,7 @@ use zbus::zvariant::DynamicType;
 use zbus::{Connection, Message, fdo};
 
 use crate::privileged::MachineError;
+use crate::resolver::NodeNames;
 
 /// How long resolved and its bus may take for one of the jobs here.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,8 +30,21 @@ const SERVICE: &str = "org.freedesktop.resolve1";
 const OBJECT: &str = "/org/freedesktop/resolve1";
 const MANAGER: &str = "org.freedesktop.resolve1.Manager";
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+/// Where DNS is, unless something else is said.
+const PORT: u16 = 53;
 /// `AF_INET` as resolved writes it.
 const INET: i32 = 2;
+
+/// What resolved is told of a link.
+struct Settings<'a> {
+    server: SocketAddrV4,
+    /// Whether the server is at port 53 too.
+    is_at_53: bool,
+    /// The zones that are asked there, and nothing that is not below them.
+    zones: Vec<&'a str>,
+    /// Whether names of no link's zones are asked there.
+    is_default: bool,
+}
 
 /// Tells resolved to ask the link everything. `false` when no resolved runs on this machine's bus,
 /// or there is no bus.
@@ -35,12 +52,36 @@ const INET: i32 = 2;
 /// # Errors
 /// [`MachineError::Resolver`]; the link's settings are then as they were.
 pub(crate) async fn capture(index: u32, name: &str) -> Result<bool, MachineError> {
-    let doing = format!("make {name} systemd-resolved's link for all names");
+    let server = SocketAddrV4::new(SERVER, PORT);
+    let settings = Settings { server, is_at_53: true, zones: vec!["."], is_default: true };
+    set_up(index, format!("make {name} systemd-resolved's link for all names"), &settings).await
+}
+
+/// Has the machine's resolver ask the node for its names. `false` when there is none that can be told.
+///
+/// # Errors
+/// [`MachineError::Resolver`]; it is not told anything then.
+pub async fn ask_node(names: &NodeNames) -> Result<bool, MachineError> {
+    let NodeNames { index, interface, server, is_at_53, zones } = names;
+    let zones = zones.iter().map(String::as_str).collect();
+    let settings = Settings { server: *server, is_at_53: *is_at_53, zones, is_default: false };
+    set_up(*index, format!("make {interface} systemd-resolved's link for the node's names"), &settings).await
+}
+
+/// Undoes [`ask_node`]. A resolver that is not there any more is no error.
+///
+/// # Errors
+/// [`MachineError::Resolver`]; it forgets what it was told when the interface goes.
+pub async fn ask_node_no_more(names: &NodeNames) -> Result<(), MachineError> {
+    revert(names.index, &names.interface).await
+}
+
+async fn set_up(index: u32, doing: String, settings: &Settings<'_>) -> Result<bool, MachineError> {
     let Some(bus) = within(doing.clone(), async { Ok(bus_with_resolved().await) }).await? else {
         return Ok(false);
     };
     let link = index.cast_signed();
-    let told = within(doing, tell(&bus, link)).await;
+    let told = within(doing, tell(&bus, link, settings)).await;
     if told.is_err() {
         // Not waited for: it may be that nothing is answered. resolved works on its calls in order.
         let call = Message::method_call(OBJECT, "RevertLink").destination(SERVICE).interface(MANAGER);
@@ -74,30 +115,47 @@ pub(crate) async fn flush() {
     }
 }
 
-async fn tell(bus: &Connection, link: i32) -> zbus::Result<()> {
-    let servers = (link, vec![(INET, SERVER.octets().to_vec())]);
+async fn tell(bus: &Connection, link: i32, settings: &Settings<'_>) -> zbus::Result<()> {
     // resolved hears of a new link a moment after us; the caller's patience ends this.
-    while let Err(error) = call(bus, "SetLinkDNS", &servers).await {
+    while let Err(error) = set_server(bus, link, settings).await {
         if !is_named(&error, "org.freedesktop.resolve1.NoSuchLink") {
             return Err(error);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    call(bus, "SetLinkDomains", &(link, vec![(".", true)])).await?;
+    let zones: Vec<(&str, bool)> = settings.zones.iter().map(|zone| (*zone, true)).collect();
+    call(bus, "SetLinkDomains", &(link, zones)).await?;
     call(bus, "SetLinkDNSSEC", &(link, "no")).await?;
     call(bus, "SetLinkLLMNR", &(link, "no")).await?;
     call(bus, "SetLinkMulticastDNS", &(link, "no")).await?;
     // Versions 239 and 240 brought these two.
     optional(call(bus, "SetLinkDNSOverTLS", &(link, "no")).await)?;
-    optional(call(bus, "SetLinkDefaultRoute", &(link, true)).await)?;
+    optional(call(bus, "SetLinkDefaultRoute", &(link, settings.is_default)).await)?;
     call(bus, "FlushCaches", &()).await
+}
+
+async fn set_server(bus: &Connection, link: i32, settings: &Settings<'_>) -> zbus::Result<()> {
+    let (address, port) = (settings.server.ip().octets().to_vec(), settings.server.port());
+    if port != PORT {
+        let servers = (link, vec![(INET, address.clone(), port, "")]);
+        match call(bus, "SetLinkDNSEx", &servers).await {
+            // Version 246 brought it.
+            Err(error) if is_unknown(&error) && settings.is_at_53 => {}
+            other => return other,
+        }
+    }
+    call(bus, "SetLinkDNS", &(link, vec![(INET, address)])).await
 }
 
 fn optional(outcome: zbus::Result<()>) -> zbus::Result<()> {
     match outcome {
-        Err(error) if is_named(&error, "org.freedesktop.DBus.Error.UnknownMethod") => Ok(()),
+        Err(error) if is_unknown(&error) => Ok(()),
         other => other,
     }
+}
+
+fn is_unknown(error: &zbus::Error) -> bool {
+    is_named(error, "org.freedesktop.DBus.Error.UnknownMethod")
 }
 
 fn is_named(error: &zbus::Error, wanted: &str) -> bool {

@@ -6,10 +6,10 @@ use hypertap_wire::frames::{Framing, MAX_HEADER};
 use super::DropReason;
 
 /// How much may wait for one port, in bytes: about what TCP's windows to a program that reads in bursts need,
-/// and at 1 Gbit/s eight milliseconds.
-pub(super) const LIMIT: usize = 1 << 20;
+/// and at 1 Gbit/s sixteen milliseconds.
+pub(super) const LIMIT: usize = 2 << 20;
 /// Memory of this size is kept when nothing waits, in bytes.
-const KEPT: usize = 256 << 10;
+const KEPT: usize = 512 << 10;
 
 /// A queue of bytes.
 #[derive(Debug, Default)]

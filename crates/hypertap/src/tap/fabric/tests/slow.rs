@@ -19,8 +19,8 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_loses_the_newest() {
         .until(slow.origin(), |port| port.frames_out + port.dropped.values().sum::<u64>() == u64::from(MANY))
         .await;
     let report = bench.report_of(slow.origin()).await;
-    assert!(report.dropped[&DropReason::Slow] > 1000 && report.queued <= 1 << 20, "{report:?}");
-    assert!(report.queued_most >= report.queued && report.queued > 900 << 10, "{report:?}");
+    assert!(report.dropped[&DropReason::Slow] > 1000 && report.queued <= 2 << 20, "{report:?}");
+    assert!(report.queued_most >= report.queued && report.queued > 1900 << 10, "{report:?}");
 
     // The others, and its own other direction, go on.
     machine.send(&[frame(mac(2), HOST, 7, 60)]);

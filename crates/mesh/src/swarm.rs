@@ -1,0 +1,148 @@
+//! libp2p's swarm as we have it: transports and behaviours.
+//!
+//! TCP is secured by TLS or Noise, TLS offered first as it has AES; QUIC by its own TLS. Names are
+//! resolved above a [`Guard`], so that no name leads into our own tunnel either.
+
+mod closing;
+mod guard;
+mod mdns;
+mod security;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::future::Either;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, PortUse, dummy};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::{self, NetworkBehaviour, Swarm};
+use libp2p::{Multiaddr, PeerId, Transport, dns, identify, ping, quic, tcp};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::behaviour::Streams;
+use crate::yamux::{self, YamuxSettings};
+use closing::Closing;
+use guard::Guard;
+use mdns::Mdns;
+use security::Security;
+
+/// How long a connection may take from the first packet to the agreed multiplexer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a superseded connection without streams stays.
+pub(crate) const SUPERSEDED_FOR: Duration = Duration::from_secs(2);
+/// How often a connection is pinged; well within what it may be silent (`peers::SILENCE`).
+const PING_EVERY: Duration = Duration::from_secs(4);
+/// A late answer is still one: `peers` decides when a connection is dead.
+const PING_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Streams that a peer may have on one QUIC connection.
+const QUIC_STREAMS: u32 = 65_536;
+/// What a peer may send on one QUIC stream before it is read, in bytes.
+const QUIC_STREAM_WINDOW: u32 = 4 << 20;
+/// The same for all streams of a connection: the window of 256 that nobody reads. Past it the others would stop.
+const QUIC_CONNECTION_WINDOW: u32 = 256 * QUIC_STREAM_WINDOW;
+/// A QUIC connection without an answer for so long is dead; in milliseconds.
+const QUIC_IDLE_TIMEOUT: u32 = 12_000;
+
+/// All that a connection speaks.
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "libp2p::swarm::derive_prelude")]
+pub(crate) struct Behaviour {
+    /// First, as it refuses whoever is not admitted.
+    pub(crate) streams: Streams,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    mdns: Toggle<Mdns>,
+}
+
+/// Makes the swarm, which does not listen yet.
+///
+/// # Errors
+/// A socket or a certificate cannot be made.
+pub(crate) fn build(
+    keypair: &Keypair,
+    streams: Streams,
+    with_mdns: bool,
+    is_inside: fn(IpAddr) -> bool,
+) -> io::Result<Swarm<Behaviour>> {
+    let id = keypair.public().to_peer_id();
+    let identify = identify::Config::new("ipfs/0.1.0".to_owned(), keypair.public())
+        .with_agent_version(concat!("hypertap/", env!("CARGO_PKG_VERSION")).to_owned())
+        .with_push_listen_addr_updates(true)
+        .with_cache_size(0);
+    let ping = ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT);
+    let mdns = with_mdns.then(|| Mdns::new(id)).transpose();
+    let mdns = mdns.unwrap_or_else(|error| {
+        tracing::warn!(%error, "peers on this link are not looked for: mDNS cannot be used");
+        None
+    });
+    let behaviour = Behaviour {
+        streams,
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping),
+        mdns: mdns.into(),
+    };
+    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(SUPERSEDED_FOR);
+    Ok(Swarm::new(transport(keypair, is_inside)?, behaviour, id, config))
+}
+
+fn transport(
+    keypair: &Keypair,
+    is_inside: fn(IpAddr) -> bool,
+) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    // From a port of its own: from the listener's, two nodes that dial each other at once would meet in
+    // one TCP connection with two callers.
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let tcp = Guard::new(tcp, is_inside, PortUse::New)
+        .upgrade(Version::V1Lazy)
+        .authenticate(Security::new(keypair).map_err(io::Error::other)?)
+        .multiplex(yamux::Upgrade::new(YamuxSettings::default()))
+        .timeout(CONNECT_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer))));
+    let mut quic = quic::Config::new(keypair);
+    quic.handshake_timeout = CONNECT_TIMEOUT;
+    quic.max_idle_timeout = QUIC_IDLE_TIMEOUT;
+    quic.keep_alive_interval = PING_EVERY;
+    quic.max_concurrent_stream_limit = QUIC_STREAMS;
+    quic.max_stream_data = QUIC_STREAM_WINDOW;
+    quic.max_connection_data = QUIC_CONNECTION_WINDOW;
+    // From the listener's port, so that a NAT has one mapping for both.
+    let quic = Guard::new(quic::tokio::Transport::new(quic), is_inside, PortUse::Reuse)
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let direct = quic.or_transport(tcp).map(|either, _| match either {
+        Either::Left(connection) | Either::Right(connection) => connection,
+    });
+    // Asked first whether it can be read, since a transport that is given away does not come back.
+    if let Err(error) = dns::tokio::Transport::system(dummy::DummyTransport::<()>::new()) {
+        tracing::warn!(%error, "peers' addresses that are names cannot be resolved: this machine names no server");
+        return Ok(direct.boxed());
+    }
+    Ok(dns::tokio::Transport::system(direct)?.boxed())
+}
+
+/// Whether nobody listens there yet. libp2p lets several programs of one user listen on one TCP port
+/// (`SO_REUSEPORT`), each of which would get some of the connections.
+///
+/// # Errors
+/// Somebody does, or the machine has no such address.
+pub(crate) fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let (ip, port) = match (parts.next(), parts.next()) {
+        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) => (IpAddr::V4(ip), port),
+        (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port))) => (IpAddr::V6(ip), port),
+        _ => return Ok(()),
+    };
+    let at = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(1)
+}

@@ -1,0 +1,58 @@
+//! How nodes come and go.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use hypertap_tests::dump::Dump;
+use hypertap_tests::eventually_within;
+use hypertap_tests::machine::ping;
+use hypertap_tests::namespaces::in_namespaces;
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+
+use crate::scene::{Scene, listen};
+
+/// When a peer that is gone has been noticed at the latest.
+const NOTICED: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_node_leaves_the_machine_as_it_was() {
+    in_namespaces(|| {
+        let scene = Scene::new(json!({}));
+        let before = Dump::now();
+        let (mut near, _far) = scene.start();
+        assert!(ping(&scene.far.service("anything").to_string(), &[]), "a service's address is alive");
+        before.assert_changed();
+        near.signal(Signal::SIGTERM);
+        near.assert_ends_well();
+        before.assert_same();
+        let killed = scene.near.start();
+        before.assert_changed();
+        drop(killed);
+        before.assert_same_soon();
+    });
+}
+
+#[test]
+fn a_killed_peer_is_a_reset_in_time_and_a_restarted_one_serves_again() {
+    in_namespaces(|| {
+        let scene = Scene::new(json!({"echo": "/tcp/7000"}));
+        let listener = listen(7000);
+        let (_near, far) = scene.start();
+        let mut stream = TcpStream::connect((scene.far.service("echo"), 7)).expect("it is reachable");
+        let (mut there, _) = listener.accept().expect("a connection");
+        there.write_all(b"hello").expect("somebody reads");
+        let mut bytes = [0; 5];
+        stream.set_read_timeout(Some(NOTICED)).expect("not zero");
+        stream.read_exact(&mut bytes).expect("what was written");
+        kill(far.pid(), Signal::SIGKILL).expect("it runs");
+        let cut = stream.read(&mut bytes).expect_err("it was cut, not ended");
+        assert_eq!(cut.kind(), ErrorKind::ConnectionReset, "{cut}");
+        drop(far);
+
+        let _again = scene.far.start();
+        let address = (scene.far.service("echo"), 7);
+        eventually_within(2 * NOTICED, "it serves again", || TcpStream::connect(address).is_ok());
+    });
+}
