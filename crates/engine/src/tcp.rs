@@ -101,6 +101,11 @@ pub enum Event {
         /// Which flow.
         flow: FlowId,
     },
+    /// The program has all that was written, which [`poll_delivered`](Tcp::poll_delivered) had said no to.
+    Delivered {
+        /// Which flow.
+        flow: FlowId,
+    },
     /// The program has closed its direction, and all that it sent is consumed.
     Ended {
         /// Which flow.

@@ -178,9 +178,12 @@ impl Tcp {
         written
     }
 
-    /// Whether the program has all that was written, and the end if it was told.
-    pub fn is_delivered(&self, flow: FlowId) -> bool {
-        self.table.get(flow).is_none_or(|flow| flow.all_acknowledged() && !flow.marks.finish_owed)
+    /// Whether the program has all that was written, and the end if it was told. If not, [`Event::Delivered`]
+    /// tells when it has.
+    pub fn poll_delivered(&mut self, flow: FlowId) -> bool {
+        let Some(flow) = self.table.get_mut(flow) else { return true };
+        flow.marks.delivery_owed = !flow.is_delivered();
+        !flow.marks.delivery_owed
     }
 
     /// Closes our direction after what was written. Bytes still come the other way.
@@ -291,6 +294,10 @@ impl Tcp {
         if flow.marks.writable_owed && room && !flow.is_growing() && !flow.is_finishing() {
             flow.marks.writable_owed = false;
             self.events.push_back(Event::Writable { flow: id });
+        }
+        if flow.marks.delivery_owed && flow.is_delivered() {
+            flow.marks.delivery_owed = false;
+            self.events.push_back(Event::Delivered { flow: id });
         }
         self.close_done(id);
     }

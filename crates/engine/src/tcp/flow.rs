@@ -66,6 +66,8 @@ pub(super) struct Marks {
     pub closed_told: bool,
     /// A write was cut short: `Writable` is owed.
     pub writable_owed: bool,
+    /// Somebody waits until all is delivered: `Delivered` is owed.
+    pub delivery_owed: bool,
     /// In the queue of those that may have to transmit.
     pub dirty: bool,
     /// In the queue of those that may lose their socket.
@@ -140,6 +142,11 @@ impl Flow {
         let fin =
             !self.marks.finished || matches!(live.state(), Phase::FinWait2 | Phase::TimeWait | Phase::Closed);
         live.unacknowledged() == 0 && fin
+    }
+
+    /// Whether the program has all that was written, and the end if it was told.
+    pub fn is_delivered(&self) -> bool {
+        self.all_acknowledged() && !self.marks.finish_owed
     }
 
     /// The next number to receive.

@@ -113,21 +113,23 @@ impl Flow {
         let was_broken = matches!(self.up, Up::Broken { .. });
         let is_up_busy = self.pump_up(id, tcp, now, cx);
         let is_down_busy = match self.pump_down(id, tcp, now, cx) {
-            Poll::Ready(Err(_)) if !self.is_forsaken => return Next::Reset,
-            Poll::Ready(Err(_)) => return Next::Over,
+            Poll::Ready(Err(_)) if self.is_forsaken => return Next::Over,
+            Poll::Ready(Err(_)) => {
+                self.is_down_ended = true;
+                self.give_up(now);
+                false
+            }
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
         let may_die = self.is_down_ended && matches!(self.up, Up::Open | Up::Ending);
         if may_die && self.far.poll_dead(cx).is_ready() {
-            // What it sent is still to reach the program; what the program sends is thrown away.
-            self.up = Up::Broken { until: now + FAREWELL };
-            self.wake();
+            self.give_up(now);
         }
         match self.up {
             Up::Broken { .. } | Up::Ended if self.is_forsaken => Next::Over,
             // Not before it has all that came, which a reset would take from it.
-            Up::Broken { .. } if self.is_down_ended && tcp.is_delivered(id) => Next::Reset,
+            Up::Broken { .. } if self.is_down_ended && tcp.poll_delivered(id) => Next::Reset,
             Up::Broken { until } if now >= until => Next::Reset,
             Up::Broken { until } if !was_broken => {
                 if is_down_busy {
@@ -140,9 +142,16 @@ impl Flow {
         }
     }
 
+    /// The far end takes no more. What it sent is still to reach the program; what the program sends is thrown away.
+    fn give_up(&mut self, now: Duration) {
+        if !matches!(self.up, Up::Broken { .. }) {
+            self.up = Up::Broken { until: now + FAREWELL };
+            self.wake();
+        }
+    }
+
     /// From the program to the far end. Returns whether there may be more to do at once.
     fn pump_up(&mut self, id: FlowId, tcp: &mut Tcp, now: Duration, cx: &mut Context<'_>) -> bool {
-        let broken = Up::Broken { until: now + FAREWELL };
         for _ in 0..TURN {
             if self.up != Up::Open {
                 break;
@@ -156,20 +165,20 @@ impl Flow {
                     tcp.consume(now, id, written);
                     self.is_unsent = true;
                 }
-                Poll::Ready(Err(_)) => self.up = broken,
+                Poll::Ready(Err(_)) => self.give_up(now),
                 Poll::Pending => return false,
             }
         }
         if let Up::Broken { .. } = self.up {
-            // Nobody takes it; what was not read would hold up what tells how much has arrived.
-            // All of it, in pieces as it lies: only then is more told of.
+            // Unread, it would hold up what tells how much has arrived. All of it, in pieces as it lies: only then is
+            // more told of.
             while let len @ 1.. = tcp.peek(id).len() {
                 tcp.consume(now, id, len);
             }
         } else if self.up == Up::Ending {
             match self.far.poll_close(cx) {
                 Poll::Ready(Ok(())) => self.up = Up::Ended,
-                Poll::Ready(Err(_)) => self.up = broken,
+                Poll::Ready(Err(_)) => self.give_up(now),
                 Poll::Pending => {}
             }
         } else if self.up == Up::Open && tcp.peek(id).is_empty() {

@@ -189,7 +189,7 @@ impl<S: Surroundings> Shard<S> {
                     self.asked.insert(flow, handle);
                     self.opening.push(Box::pin(async move { (flow, opening.await) }));
                 }
-                Event::Readable { flow } | Event::Writable { flow } => {
+                Event::Readable { flow } | Event::Writable { flow } | Event::Delivered { flow } => {
                     if let Some(flow) = self.flows.get(&flow) {
                         flow.wake();
                     }

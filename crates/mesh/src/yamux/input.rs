@@ -218,7 +218,7 @@ impl Session {
         Ok(())
     }
 
-    /// The peer ends a stream both ways.
+    /// The peer ends a stream both ways. What it sent before is still read: a target's last words may be in it.
     fn handle_reset(&mut self, id: u32) -> Result<(), Violation> {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
@@ -230,7 +230,6 @@ impl Session {
             return if self.early_resets.allows(self.now) { Ok(()) } else { Err(Violation::ResetFlood) };
         }
         stream.peer_end = PeerEnd::Reset;
-        stream.received.clear(&mut self.pool);
         self.wakers.extend(stream.reader.take());
         self.wakers.extend(stream.writer.take());
         if mem::take(&mut stream.is_unacknowledged) {

@@ -188,7 +188,7 @@ impl Session {
     /// reads that is still woken if the peer resets the stream after all.
     ///
     /// # Errors
-    /// The peer reset the stream, or the connection ended and what it had brought is read.
+    /// The peer reset the stream, or the connection ended, and what it had brought is read.
     pub fn poll_read(
         &mut self,
         id: u32,
@@ -198,9 +198,6 @@ impl Session {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Poll::Ready(Err(StreamError::Closed));
         };
-        if stream.peer_end == PeerEnd::Reset {
-            return Poll::Ready(Err(StreamError::Reset));
-        }
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -216,9 +213,13 @@ impl Session {
             }
             return Poll::Ready(Ok(length));
         }
-        if stream.peer_end == PeerEnd::Finished {
-            keep(&mut stream.reader, cx, &mut self.replaced);
-            return Poll::Ready(Ok(0));
+        match stream.peer_end {
+            PeerEnd::Open => {}
+            PeerEnd::Finished => {
+                keep(&mut stream.reader, cx, &mut self.replaced);
+                return Poll::Ready(Ok(0));
+            }
+            PeerEnd::Reset => return Poll::Ready(Err(StreamError::Reset)),
         }
         if let Some(ended) = &self.ended {
             return Poll::Ready(Err(StreamError::Session(ended.clone())));

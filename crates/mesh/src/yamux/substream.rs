@@ -13,9 +13,8 @@ use super::muxer::Shared;
 
 /// One stream of a connection, in any task.
 ///
-/// A reader sees the end of the peer's direction as no bytes after all of its data, a reset as
-/// [`io::ErrorKind::ConnectionReset`] at once, and the end of the connection as `ConnectionAborted` after
-/// all data that came. A writer gets `ConnectionReset`, or `BrokenPipe` when the connection is gone or the
+/// After all data that came, a reader sees the end of the peer's direction as no bytes, a reset as
+/// [`io::ErrorKind::ConnectionReset`], and the end of the connection as `ConnectionAborted`. A writer gets `ConnectionReset`, or `BrokenPipe` when the connection is gone or the
 /// stream closed. Closing ends our direction only; the other goes on. Dropped before both directions are
 /// closed, the stream is reset.
 pub struct Substream(Handle);

@@ -113,6 +113,27 @@ fn a_window_that_closes_over_data_in_flight_is_probed_too() {
 }
 
 #[test]
+fn who_waits_for_delivery_is_told_once_when_all_is_acknowledged() {
+    let mut raw = Raw::new(settings());
+    let mut hand = raw.open(&key(false, 0), 7);
+    let flow = hand.flow;
+    assert!(raw.tcp.poll_delivered(flow), "there is nothing");
+    assert_eq!(raw.tcp.write(raw.now, flow, b"four"), 4);
+    raw.tcp.shutdown_write(raw.now, flow);
+    assert!(!raw.tcp.poll_delivered(flow));
+    assert_eq!(raw.one().1, b"four");
+    hand.ack = hand.ack.wrapping_add(4);
+    raw.send(&hand.key, &hand.fields(ACK, b""));
+    assert_eq!(raw.events(), [], "the end is not acknowledged");
+    hand.ack = hand.ack.wrapping_add(1);
+    raw.send(&hand.key, &hand.fields(ACK, b""));
+    assert_eq!(raw.events(), [Event::Delivered { flow }]);
+    assert!(raw.tcp.poll_delivered(flow));
+    raw.send(&hand.key, &hand.fields(ACK, b"more"));
+    assert_eq!(raw.events(), [Event::Readable { flow }]);
+}
+
+#[test]
 fn a_window_that_opens_after_both_ends_is_used() {
     let mut raw = Raw::new(settings());
     let mut hand = raw.open(&key(false, 0), 7);

@@ -97,6 +97,7 @@ fn many_flows_at_once_over_a_bad_link_all_arrive() {
             let (Event::Syn { flow, .. }
             | Event::Readable { flow }
             | Event::Writable { flow }
+            | Event::Delivered { flow }
             | Event::Ended { flow }
             | Event::Closed { flow }
             | Event::Reset { flow }) = event;

@@ -185,6 +185,7 @@ impl App {
             }
             Event::Readable { flow } => self.read_all(tcp, now, flow),
             Event::Writable { flow } => self.write_all(tcp, now, flow),
+            Event::Delivered { .. } => unreachable!("nobody asked"),
             Event::Ended { flow } => {
                 assert!(!self.ended, "told once");
                 assert_eq!(tcp.peek(flow), b"", "all was consumed");

@@ -35,14 +35,17 @@ fn the_end_is_a_frame_of_its_own() {
 }
 
 #[test]
-fn a_reset_is_seen_at_once_by_reader_and_writer() {
+fn a_reset_is_seen_at_once_by_the_writer_and_by_the_reader_after_what_came_before() {
     let (mut client, mut server) = pair();
     let id = stream(&mut client, &mut server);
-    write(&mut client, id, b"never read").expect("open");
+    write(&mut client, id, b"last words").expect("open");
     client.forget(id);
     settle(&mut client, &mut server);
-    assert!(matches!(read(&mut server, id), Err(StreamError::Reset)));
     assert!(matches!(write(&mut server, id, b"x"), Err(StreamError::Reset)));
+    let mut room = [0; 100];
+    assert!(matches!(server.poll_read(id, &cx(), &mut room), Poll::Ready(Ok(10))));
+    assert_eq!(room[..10], *b"last words");
+    assert!(matches!(read(&mut server, id), Err(StreamError::Reset)));
     assert!(matches!(server.close(id), Err(StreamError::Reset)));
     server.forget(id);
     assert!(transmit(&mut server).is_empty(), "a reset is not answered");
