@@ -13,34 +13,40 @@ use hypertap_tests::namespaces::needs_root;
 use hypertap_tests::{Client, Setup, in_namespaces, json};
 
 /// Where an installation puts something.
-const PLACES: [&str; 5] = [
+const PLACES: [&str; 6] = [
     "/usr/local/bin/hypertap",
     "/etc/systemd/system/hypertap.service",
     "/etc/systemd/system/hypertap.socket",
+    "/etc/systemd/system/hypertap-node@.service",
     "/usr/share/polkit-1/actions/org.hypertap.helper.policy",
     "/var/lib/hypertap",
 ];
 
 /// What the stand-in was asked.
 const ASKED: &str = "/run/test/systemctl.log";
-/// The process id of the service, for the stand-in.
+/// The process ids of the service and of a node, for the stand-in.
 const SERVICE: &str = "/run/test/service.pid";
+const NODE: &str = "/run/test/node.pid";
+
+/// What systemctl is asked first where nodes are to end.
+const NODES_END: [&str; 2] = ["stop hypertap-node@*.service", "disable hypertap-node@.service"];
 
 /// Where root's tunnels have their sockets and their journal.
 const STATE: &str = "/run/hypertap";
 
-/// As systemctl(1): it says what it does, before it has; to stop is to send SIGTERM and, unless told not to, to wait for the service's end. The
+/// As systemctl(1): it says what it does, before it has; to stop is to send SIGTERM and, unless told not to, to wait for the service's end. A
 /// service is active while it runs.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 echo "Created symlink" >&2
 echo "Removed"
 echo "$*" >> /run/test/systemctl.log
+case " $* " in *" hypertap-node@"*) file=/run/test/node.pid ;; *) file=/run/test/service.pid ;; esac
 case " $* " in
-    *" is-active "*) kill -0 "$(cat /run/test/service.pid)" 2>/dev/null; exit ;;
+    *" is-active "*) kill -0 "$(cat $file)" 2>/dev/null; exit ;;
     *" stop "* | *" disable --now "*) ;;
     *) exit 0 ;;
 esac
-pid=$(cat /run/test/service.pid 2>/dev/null) || exit 0
+pid=$(cat $file 2>/dev/null) || exit 0
 kill -TERM "$pid"
 case " $* " in *" --no-block "*) exit 0 ;; esac
 while grep -q '^State:.[^ZX]' "/proc/$pid/status" 2>/dev/null; do sleep 0.05; done
@@ -102,13 +108,17 @@ fn install() {
 
 /// With no more rights than the unit file leaves the service.
 fn as_in_the_unit() -> Setup {
-    let unit = include_str!("../../packaging/systemd/hypertap.service");
+    Setup::new().through(rights_of(include_str!("../../packaging/systemd/hypertap.service")))
+}
+
+/// What gives a program the rights that a unit file leaves.
+fn rights_of(unit: &str) -> Command {
     let line =
         unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("there is one");
     let kept = line.to_lowercase().replace("cap_", "+").replace(' ', ",");
     let mut setpriv = Command::new("setpriv");
     setpriv.args(["--no-new-privs", "--bounding-set", &format!("-all,{kept}")]);
-    Setup::new().through(setpriv)
+    setpriv
 }
 
 /// The service with a tunnel, as far as the stand-in knows.
@@ -134,7 +144,8 @@ fn the_service_that_is_told_to_uninstall_replies_and_never_waits_for_its_own_end
         assert!(!is_link("hypertap0"));
         assert_eq!(installed(), Vec::<&str>::new(), "{}", daemon.log());
         let units = "hypertap.socket hypertap.service";
-        assert_eq!(asked(), [format!("disable {units}"), format!("--no-block stop {units}")]);
+        let ends = [format!("disable {units}"), format!("--no-block stop {units}")];
+        assert_eq!(asked(), [NODES_END.map(str::to_owned), ends].concat());
         assert!(!Path::new(STATE).join("journal").exists(), "{}", daemon.log());
     });
 }
@@ -150,8 +161,39 @@ fn uninstall_by_hand_stops_the_service_first() {
         client.expect_stopped("stoppedByUser");
         daemon.assert_ends_well();
         assert_eq!(installed(), Vec::<&str>::new(), "{said}");
-        assert_eq!(asked(), ["disable --now hypertap.socket hypertap.service", "daemon-reload"]);
+        let ends = ["disable --now hypertap.socket hypertap.service", "daemon-reload"];
+        assert_eq!(asked(), [NODES_END, ends].concat());
         assert!(!Path::new(STATE).exists(), "{said}");
+    });
+}
+
+#[test]
+fn a_node_runs_as_its_unit_says_and_ends_with_the_installation() {
+    let unit = include_str!("../../packaging/systemd/hypertap-node@.service");
+    let words = |key: &str| -> String {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key)).expect("there is one");
+        line.strip_prefix("/usr/local/bin/hypertap ")
+            .expect("the program that is installed")
+            .replace("%i", "hs0")
+    };
+    in_namespaces(|| {
+        machine();
+        install();
+        let (code, said) = hypertap(&["init", "--interface", "hs0"]);
+        assert_eq!(code, Some(0), "{said}");
+        let start = words("ExecStart=");
+        let (command, rest) = start.split_once(' ').expect("words");
+        let setup = Setup::of(command).args(&rest.split(' ').collect::<Vec<_>>()).through(rights_of(unit));
+        let mut node = setup.env("STATE_DIRECTORY", "/var/lib/hypertap").start();
+        fs::write(NODE, node.pid().to_string()).expect("ours");
+        let (code, said) = hypertap(&words("ExecReload=").split(' ').collect::<Vec<_>>());
+        assert_eq!(code, Some(0), "{said}");
+        let (code, said) = hypertap(&["uninstall"]);
+        assert_eq!(code, Some(0), "{said}");
+        node.assert_ends_well();
+        assert!(!is_link("hs0"), "{said}");
+        assert_eq!(installed(), Vec::<&str>::new(), "{said}");
+        assert!(Path::new("/etc/hypertap/hs0.json").exists(), "the key is the user's");
     });
 }
 
@@ -168,7 +210,8 @@ fn systemd_is_asked_to_the_end_where_nobody_reads_what_it_says() {
         hypertap("install");
         assert_eq!(asked(), ["daemon-reload", "enable --now hypertap.socket"]);
         hypertap("uninstall");
-        assert_eq!(asked(), ["disable --now hypertap.socket hypertap.service", "daemon-reload"]);
+        let ends = ["disable --now hypertap.socket hypertap.service", "daemon-reload"];
+        assert_eq!(asked(), [NODES_END, ends].concat());
         assert_eq!(installed(), Vec::<&str>::new());
     });
 }
@@ -221,7 +264,8 @@ fn systemd_understands_every_line_of_the_units() {
         install();
         let mut verify = Command::new("systemd-analyze");
         verify.args(["verify", "--man=no", "--recursive-errors=no"]);
-        let verified = output(verify.args(&PLACES[1..3]));
+        let verified =
+            output(verify.args(&PLACES[1..3]).arg("/etc/systemd/system/hypertap-node@hypertap.service"));
         assert!(verified.status.success(), "{verified:?}");
     });
 }

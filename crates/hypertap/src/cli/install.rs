@@ -21,10 +21,9 @@ use crate::output::Output;
 
 /// Put the program, its service and its permission on this machine
 ///
-/// Installs the binary, its man pages and shell completions, a systemd service and socket, a group
-/// whose members may connect, and a polkit action for the helper, and lists each in a manifest
-/// (/var/lib/hypertap/manifest.json). A
-/// file that is there already and is not ours is not touched: the installation is refused before it
+/// Installs the binary, its man pages and shell completions, a systemd service and socket for tunnels and a
+/// service for nodes, a group whose members may connect, and a polkit action for the helper, and lists
+/// each in a manifest (/var/lib/hypertap/manifest.json). A file that is there already and is not ours is not touched: the installation is refused before it
 /// changes anything.
 ///
 /// On a machine that has an installation already this replaces it. A unit file or a polkit action
@@ -54,6 +53,12 @@ pub struct UninstallArgs {
     pub root: PathBuf,
 }
 
+/// What an upgrade leaves running as it was, how a shell is told of it, and why.
+const RESTARTED: [(&str, &str, &str); 2] = [
+    ("hypertap.service", "hypertap.service", "takes a tunnel that is up down"),
+    ("hypertap-node@*.service", "'hypertap-node@*.service'", "cuts connections to services"),
+];
+
 /// Installs.
 ///
 /// # Errors
@@ -79,11 +84,13 @@ pub fn install(args: &InstallArgs) -> Result<(), Failure> {
         if !args.no_start {
             system::systemctl(&["enable", "--now", "hypertap.socket"]);
         }
-        if plan.is_upgrade && plan.has_changes && system::is_active("hypertap.service") {
-            out.line(
-                "the running service is still the version that was installed before; this one runs after \
-                 `sudo systemctl restart hypertap.service`, which takes a tunnel that is up down",
-            );
+        for (unit, word, what) in RESTARTED {
+            if plan.is_upgrade && plan.has_changes && system::is_active(unit) {
+                out.line(format_args!(
+                    "the running service is still the version that was installed before; this one runs after \
+                     `sudo systemctl restart {word}`, which {what}",
+                ));
+            }
         }
     }
     let group = system::GROUP;

@@ -10,6 +10,7 @@ use crate::cli::generate::{self, Generated};
 use crate::exit::Failure;
 
 const SERVICE: &str = include_str!("../../../../../packaging/systemd/hypertap.service");
+const NODE: &str = include_str!("../../../../../packaging/systemd/hypertap-node@.service");
 const SOCKET: &str = include_str!("../../../../../packaging/systemd/hypertap.socket");
 const POLICY: &str = include_str!("../../../../../packaging/polkit/org.hypertap.helper.policy");
 
@@ -53,6 +54,7 @@ pub fn parts() -> Result<Vec<Part>, Failure> {
     let mut parts = vec![
         text("etc/systemd/system", "hypertap.service", SERVICE),
         text("etc/systemd/system", "hypertap.socket", SOCKET),
+        text("etc/systemd/system", "hypertap-node@.service", NODE),
         text("usr/share/polkit-1/actions", "org.hypertap.helper.policy", POLICY),
     ];
     parts.extend(generate::pages()?.into_iter().map(|page| part("usr/local/share/man/man1", page, false)));

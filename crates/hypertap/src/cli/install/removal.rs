@@ -14,6 +14,8 @@ use crate::exit::Failure;
 
 /// The units that are installed.
 const UNITS: [&str; 2] = ["hypertap.socket", "hypertap.service"];
+/// Of nodes: the unit that is installed, and what may run of it.
+const NODES: (&str, &str) = ("hypertap-node@.service", "hypertap-node@*.service");
 
 /// Who removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +80,14 @@ impl Removal {
     /// The first thing that cannot be removed; the manifest is there still then.
     pub fn carry_out(self, by: Remover) -> Result<Vec<Removed>, Failure> {
         let Some(manifest) = self.manifest else { return remove(&self.root, &Manifest::default()) };
-        let units: Vec<&str> = if self.root.is_machine() && system::has_systemd() {
-            let is_listed = |unit: &&str| manifest.files.iter().any(|file| file.path.ends_with(unit));
-            UNITS.into_iter().filter(is_listed).collect()
-        } else {
-            Vec::new()
-        };
+        let has_systemd = self.root.is_machine() && system::has_systemd();
+        let is_ours = |unit: &str| has_systemd && manifest.files.iter().any(|file| file.path.ends_with(unit));
+        let units: Vec<&str> = UNITS.into_iter().filter(|unit| is_ours(unit)).collect();
+        if is_ours(NODES.0) {
+            // A daemon that uninstalls is none of them, so it may wait for their ends.
+            system::systemctl(&["stop", NODES.1]);
+            system::systemctl(&["disable", NODES.0]);
+        }
         if !units.is_empty() {
             let disable: &[&str] = match by {
                 Remover::CommandLine => &["disable", "--now"],
