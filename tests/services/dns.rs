@@ -394,7 +394,7 @@ fn services_keep_their_local_ipv4_addresses_across_restarts() {
 
         // One that is killed loses at most what it had no time for.
         let late = ask(&["late.far.hyprspace".to_owned()]);
-        let file = scene.near.state().join("hypertap.addresses.json");
+        let file = scene.near.state().join(format!("{}.addresses.json", scene.near.id));
         eventually("it is written", || fs::read_to_string(&file).is_ok_and(|text| text.contains("late")));
         node.signal(Signal::SIGKILL);
         drop(node);

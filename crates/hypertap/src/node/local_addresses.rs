@@ -1,5 +1,6 @@
 //! The IPv4 addresses that services have on this machine, kept from one run to the next: in the state
-//! directory, a file for each interface.
+//! directory, a file for each node: several in namespaces of their own share the directory, and may call their
+//! interfaces the same.
 //!
 //! Programs keep addresses longer than DNS says, so a service is to have the one that it had before. The
 //! file is written some time after an address is given, for all that were given meanwhile, and at the
@@ -16,6 +17,7 @@ use std::{env, iter};
 
 use hypertap_engine::services::local_ipv4::{LocalIpv4, LocalIpv4State};
 use hypertap_platform::process::is_root;
+use hypertap_wire::peer_id::PeerId;
 use ipnet::Ipv4Net;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -39,9 +41,9 @@ pub struct LocalAddresses {
 }
 
 impl LocalAddresses {
-    /// Those of an interface.
-    pub fn of(interface: &str) -> Self {
-        let file = state_directory().map(|directory| directory.join(format!("{interface}.addresses.json")));
+    /// Those of a node.
+    pub fn of(id: &PeerId) -> Self {
+        let file = state_directory().map(|directory| directory.join(format!("{id}.addresses.json")));
         if file.is_none() {
             tracing::warn!(
                 "services' local IPv4 addresses will be others after a restart: there is no state directory; \
@@ -120,14 +122,14 @@ impl LocalAddresses {
 }
 
 /// Where state is kept that outlives the machine's start: what the service manager says (systemd.exec(5)),
-/// else `/var/lib/hypertap` for root, else the user's own folder (XDG base directories).
+/// else `/var/lib/hypertap/nodes` for root, else the user's own folder (XDG base directories).
 fn state_directory() -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(given) = variable("STATE_DIRECTORY") {
         return env::split_paths(&given).next();
     }
     if is_root() {
-        return Some("/var/lib/hypertap".into());
+        return Some("/var/lib/hypertap/nodes".into());
     }
     let home = || variable("HOME").map(|home| Path::new(&home).join(".local/state"));
     let base = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home)?;

@@ -95,7 +95,7 @@ async fn live(
     let mut signals = Signals::new().context("cannot catch signals")?;
     let interface = locked(link).name().to_owned();
     let listening = dns::Listening::of(&interface).await?;
-    let addresses = LocalAddresses::of(&interface);
+    let addresses = LocalAddresses::of(peers.own().id());
     let (mesh, inbound) = Mesh::start(mesh_settings(config)).await.map_err(|error| {
         let exit = match &error {
             StartError::Listen { .. } => Exit::Taken,
