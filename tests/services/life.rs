@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hypertap_tests::dump::Dump;
 use hypertap_tests::eventually_within;
-use hypertap_tests::machine::ping;
+use hypertap_tests::machine::{ip, ping};
 use hypertap_tests::namespaces::in_namespaces;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
@@ -54,5 +54,28 @@ fn a_killed_peer_is_a_reset_in_time_and_a_restarted_one_serves_again() {
         let _again = scene.far.start();
         let address = (scene.far.service("echo"), 7);
         eventually_within(2 * NOTICED, "it serves again", || TcpStream::connect(address).is_ok());
+    });
+}
+
+#[test]
+fn a_node_whose_addresses_change_is_connected_again() {
+    in_namespaces(|| {
+        let scene = Scene::new(json!({"echo": "/tcp/7000"}));
+        let listener = listen(7000);
+        let (_near, _far) = scene.start();
+        let address = (scene.far.service("echo"), 7);
+        let mut stream = TcpStream::connect(address).expect("it is reachable");
+        let (mut there, _) = listener.accept().expect("a connection");
+        there.write_all(b"hello").expect("somebody reads");
+        let mut bytes = [0; 5];
+        stream.set_read_timeout(Some(NOTICED)).expect("not zero");
+        stream.read_exact(&mut bytes).expect("what was written");
+        for (old, new) in [("192.0.2.2/24", "192.0.2.77/24"), ("2001:db8::2/64", "2001:db8::77/64 nodad")] {
+            ip(&format!("-n far addr del {old} dev far0"));
+            ip(&format!("-n far addr add {new} dev far0"));
+        }
+        let cut = stream.read(&mut bytes).expect_err("it was cut, not ended");
+        assert_eq!(cut.kind(), ErrorKind::ConnectionReset, "{cut}");
+        eventually_within(2 * NOTICED, "it is there again", || TcpStream::connect(address).is_ok());
     });
 }

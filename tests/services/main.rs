@@ -17,6 +17,7 @@ mod proxy;
 mod refusals;
 mod resolver;
 mod scene;
+mod stuck;
 mod targets;
 mod told;
 mod udp;

@@ -1,7 +1,7 @@
 //! Two nodes: `near` is in the test's own namespace, `far` in the neighbour's, where its services are.
 
 use std::fs::{self, File};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -12,7 +12,9 @@ use hypertap_tests::machine::{Uplink, output, ping, scratch};
 use hypertap_wire::label::Label;
 use hypertap_wire::peer_id::{PeerId, PrivateKey};
 use hypertap_wire::service_address::{NodeId, ServiceId};
+use nix::libc::linger;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
 
 /// A node before it is started.
@@ -209,4 +211,19 @@ pub fn in_far<T: Send>(what: impl FnOnce() -> T + Send) -> T {
 /// A listener in the far namespace, on its loopback.
 pub fn listen(port: u16) -> TcpListener {
     in_far(|| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("the port is free"))
+}
+
+/// Two nodes with a web server, whose streams can be reset: on QUIC they cannot.
+pub fn over_tcp() -> Scene {
+    let scene = Scene::new(json!({"web": "/tcp/8080"}));
+    for node in [&scene.near, &scene.far] {
+        node.set("listenAddresses", json!(["/ip4/0.0.0.0/tcp/8001"]));
+    }
+    scene
+}
+
+/// Closes a connection with a reset.
+pub fn reset(stream: TcpStream) {
+    setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).expect("it is open");
+    drop(stream);
 }

@@ -13,28 +13,12 @@ use hypertap_tests::{TIME, eventually, eventually_within};
 use hypertap_wire::label::Label;
 use hypertap_wire::service_address::ServiceId;
 use nix::errno::Errno;
-use nix::libc::linger;
-use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::{Value, json};
 
 use crate::member::Member;
-use crate::scene::{Scene, listen};
+use crate::scene::{Scene, listen, over_tcp, reset};
 
 const PLAIN: &[&str] = &["/hyprspace/service/0.0.1"];
-
-/// Two nodes with a web server, whose streams can be reset: on QUIC they cannot.
-fn over_tcp() -> Scene {
-    let scene = Scene::new(json!({"web": "/tcp/8080"}));
-    for node in [&scene.near, &scene.far] {
-        node.set("listenAddresses", json!(["/ip4/0.0.0.0/tcp/8001"]));
-    }
-    scene
-}
-
-fn reset(stream: TcpStream) {
-    setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).expect("it is open");
-    drop(stream);
-}
 
 /// Writes on one end, and reads that on the other.
 #[track_caller]

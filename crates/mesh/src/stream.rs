@@ -28,15 +28,15 @@ impl MeshStream {
         Self { stream, link, lost: None }
     }
 
-    /// Ready once the peer has reset the stream, or its connection is gone. Only after a read has said 0, as
-    /// until then reads say it; then nobody reads, and who does not write either would never know. On QUIC
-    /// a reset after the end is not seen, the loss of the connection is.
+    /// Ready once the peer has reset the stream, or its connection is gone, though not all is read that came before.
+    /// For who does not read, after the end or for want of room, and so would never know. On QUIC a reset
+    /// is not seen, the loss of the connection is.
     pub fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.link.is_closed() {
             return Poll::Ready(());
         }
-        // Our Yamux wakes whom it has told of the end, and then says that it was reset.
-        if let Poll::Ready(Err(_)) = Pin::new(&mut self.stream).poll_read(cx, &mut [0]) {
+        // Our Yamux says so to a read that takes nothing, and wakes whom it has answered otherwise.
+        if let Poll::Ready(Err(_)) = Pin::new(&mut self.stream).poll_read(cx, &mut []) {
             return Poll::Ready(());
         }
         let link = &self.link;

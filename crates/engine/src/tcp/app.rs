@@ -186,6 +186,11 @@ impl Tcp {
         !flow.marks.delivery_owed
     }
 
+    /// How far the program has taken what was written: its last acknowledgement, which moves on while it reads.
+    pub fn taken(&self, flow: FlowId) -> u32 {
+        self.table.get(flow).map_or(0, |flow| flow.snd_end.wrapping_sub(step(flow.unacknowledged())))
+    }
+
     /// Closes our direction after what was written. Bytes still come the other way.
     pub fn shutdown_write(&mut self, now: Duration, flow: FlowId) {
         let Some(entry) = self.table.get_mut(flow) else { return };

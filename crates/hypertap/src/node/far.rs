@@ -54,8 +54,8 @@ impl Far {
     }
 
     /// Ready once the other side has reset the connection or is gone, though the end of what comes was read;
-    /// only to be asked from then on. Nothing more arrives at the other side. On QUIC a reset goes unnoticed, the
-    /// loss of the peer does not.
+    /// a target is only to be asked from then on, a peer also while what it sent is not read. Nothing more arrives
+    /// at the other side. On QUIC a reset goes unnoticed, the loss of the peer does not.
     pub fn poll_dead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Mesh(stream) => stream.poll_dead(cx),

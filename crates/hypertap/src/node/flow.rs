@@ -23,8 +23,10 @@ enum Up {
     Ending,
     Ended,
     /// The far end takes no more; what it sent is read until then.
+    /// Or longer, as long as it is taken: up to there it was at the last look.
     Broken {
         until: Duration,
+        taken: u32,
     },
 }
 
@@ -116,22 +118,30 @@ impl Flow {
             Poll::Ready(Err(_)) if self.is_forsaken => return Next::Over,
             Poll::Ready(Err(_)) => {
                 self.is_down_ended = true;
-                self.give_up(now);
+                self.give_up(id, tcp, now);
                 false
             }
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
-        let may_die = self.is_down_ended && matches!(self.up, Up::Open | Up::Ending);
-        if may_die && self.far.poll_dead(cx).is_ready() {
-            self.give_up(now);
+        let has_ended = self.is_down_ended && matches!(self.up, Up::Open | Up::Ending);
+        let is_held = !self.rest.is_empty() && self.far.is_mesh() && !matches!(self.up, Up::Broken { .. });
+        if (has_ended || is_held) && self.far.poll_dead(cx).is_ready() {
+            self.give_up(id, tcp, now);
         }
         match self.up {
             Up::Broken { .. } | Up::Ended if self.is_forsaken => Next::Over,
             // Not before it has all that came, which a reset would take from it.
             Up::Broken { .. } if self.is_down_ended && tcp.poll_delivered(id) => Next::Reset,
-            Up::Broken { until } if now >= until => Next::Reset,
-            Up::Broken { until } if !was_broken => {
+            Up::Broken { until, taken } if now >= until => {
+                if tcp.taken(id) == taken {
+                    return Next::Reset;
+                }
+                self.up = Up::Open;
+                self.give_up(id, tcp, now);
+                Next::Farewell { until: now + FAREWELL }
+            }
+            Up::Broken { until, .. } if !was_broken => {
                 if is_down_busy {
                     self.wake();
                 }
@@ -143,9 +153,9 @@ impl Flow {
     }
 
     /// The far end takes no more. What it sent is still to reach the program; what the program sends is thrown away.
-    fn give_up(&mut self, now: Duration) {
+    fn give_up(&mut self, id: FlowId, tcp: &Tcp, now: Duration) {
         if !matches!(self.up, Up::Broken { .. }) {
-            self.up = Up::Broken { until: now + FAREWELL };
+            self.up = Up::Broken { until: now + FAREWELL, taken: tcp.taken(id) };
             self.wake();
         }
     }
@@ -165,7 +175,7 @@ impl Flow {
                     tcp.consume(now, id, written);
                     self.is_unsent = true;
                 }
-                Poll::Ready(Err(_)) => self.give_up(now),
+                Poll::Ready(Err(_)) => self.give_up(id, tcp, now),
                 Poll::Pending => return false,
             }
         }
@@ -178,7 +188,7 @@ impl Flow {
         } else if self.up == Up::Ending {
             match self.far.poll_close(cx) {
                 Poll::Ready(Ok(())) => self.up = Up::Ended,
-                Poll::Ready(Err(_)) => self.give_up(now),
+                Poll::Ready(Err(_)) => self.give_up(id, tcp, now),
                 Poll::Pending => {}
             }
         } else if self.up == Up::Open && tcp.peek(id).is_empty() {

@@ -9,7 +9,8 @@
 //!
 //! An end of file ends its own direction. An error of reading is a reset, and becomes one on the other side at once.
 //! After an error of writing there may still be something to read from that side, as when a peer closes both
-//! directions together: the other pipe goes on to its end, for a bounded time. As long what nobody takes is read
+//! directions together: the other pipe goes on to its end, for a bounded time, and so it does where a peer resets or is
+//! gone while what it sent waits to be written. As long what nobody takes is read
 //! and thrown away, for the kernel makes a reset of a close with something unread, and that overtakes what was written.
 //!
 //! A side that has ended its direction may be reset later, or gone. A peer resets a stream of its own will, so that is
@@ -115,6 +116,11 @@ impl Future for Splice {
         let is_broken = [&this.there, &this.back]
             .iter()
             .any(|pipe| matches!(pipe.state, PipeState::Broken | PipeState::Drained));
+        let mut is_gone = |pipe: &Pipe, from: &mut Far| {
+            // A target that goes is seen when it is read from again.
+            !pipe.rest.is_empty() && from.is_mesh() && from.poll_dead(cx).is_ready()
+        };
+        let is_broken = is_broken || is_gone(&this.there, one) || is_gone(&this.back, other);
         let mut is_late = false;
         if is_broken && !is_reset {
             let farewell = this.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));

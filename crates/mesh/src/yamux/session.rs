@@ -185,7 +185,8 @@ impl Session {
     }
 
     /// Reads what has come for stream `id`. No bytes are the end, when the peer has closed its direction; who
-    /// reads that is still woken if the peer resets the stream after all.
+    /// reads that is still woken if the peer resets the stream after all. A read into no room at all leaves what came
+    /// where it is, tells of a reset, and is woken by whatever is new.
     ///
     /// # Errors
     /// The peer reset the stream, or the connection ended, and what it had brought is read.
@@ -199,6 +200,10 @@ impl Session {
             return Poll::Ready(Err(StreamError::Closed));
         };
         if buffer.is_empty() {
+            if stream.peer_end == PeerEnd::Reset {
+                return Poll::Ready(Err(StreamError::Reset));
+            }
+            keep(&mut stream.reader, cx, &mut self.replaced);
             return Poll::Ready(Ok(0));
         }
         let length = stream.received.read(buffer, &mut self.pool);

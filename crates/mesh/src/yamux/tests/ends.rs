@@ -42,6 +42,7 @@ fn a_reset_is_seen_at_once_by_the_writer_and_by_the_reader_after_what_came_befor
     client.forget(id);
     settle(&mut client, &mut server);
     assert!(matches!(write(&mut server, id, b"x"), Err(StreamError::Reset)));
+    assert!(matches!(server.poll_read(id, &cx(), &mut []), Poll::Ready(Err(StreamError::Reset))));
     let mut room = [0; 100];
     assert!(matches!(server.poll_read(id, &cx(), &mut room), Poll::Ready(Ok(10))));
     assert_eq!(room[..10], *b"last words");
