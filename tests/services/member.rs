@@ -1,6 +1,7 @@
 //! A node of the network that the test is itself: what is on its streams are the test's own bytes.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,6 +36,8 @@ impl Member {
             inbound: protocols.to_vec(),
             filter_private: false,
             is_inside: |_| false,
+            leads_inside: Arc::new(|_| false),
+            set_buffers: |_, _| {},
         };
         let (mesh, inbound) = runtime.block_on(Mesh::start(settings)).expect("a node starts");
         let member = Self { runtime, mesh, inbound, other: other.id };

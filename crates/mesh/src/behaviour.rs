@@ -9,7 +9,6 @@ mod negotiate;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -25,6 +24,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::addresses;
 use crate::mesh::Inbound;
 use crate::open::Link;
+use crate::settings::LeadsInside;
 pub(crate) use handler::OPEN_TIMEOUT;
 use handler::{Handler, Keep};
 pub(crate) use negotiate::Names;
@@ -56,7 +56,7 @@ pub(crate) enum Refused {
 pub(crate) struct Streams {
     names: Names,
     inbound: mpsc::Sender<Inbound>,
-    is_inside: fn(IpAddr) -> bool,
+    leads_inside: LeadsInside,
     admitted: HashMap<PeerId, Role>,
     links: HashMap<ConnectionId, Arc<Link>>,
     pending: HashSet<ConnectionId>,
@@ -64,11 +64,11 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(crate) fn new(names: Names, inbound: mpsc::Sender<Inbound>, is_inside: fn(IpAddr) -> bool) -> Self {
+    pub(crate) fn new(names: Names, inbound: mpsc::Sender<Inbound>, leads_inside: LeadsInside) -> Self {
         Self {
             names,
             inbound,
-            is_inside,
+            leads_inside,
             admitted: HashMap::new(),
             links: HashMap::new(),
             pending: HashSet::new(),
@@ -106,7 +106,7 @@ impl Streams {
     }
 
     fn is_from_inside(&self, remote: &Multiaddr) -> bool {
-        addresses::ip(remote).is_some_and(self.is_inside)
+        addresses::ip(remote).is_some_and(|ip| (self.leads_inside)(ip))
     }
 }
 

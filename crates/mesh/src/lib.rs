@@ -14,15 +14,17 @@ mod mesh;
 mod node;
 mod open;
 mod peers;
+mod quic;
 mod settings;
 mod status;
 mod stream;
 mod swarm;
+mod tls;
 pub mod yamux;
 
 pub use libp2p::Multiaddr;
 pub use mesh::{Inbound, InboundStreams, Mesh, MeshEvent, StartError};
 pub use open::OpenError;
-pub use settings::{MeshSettings, PeerSettings};
+pub use settings::{LeadsInside, MeshSettings, PeerSettings, SetBuffers};
 pub use status::{ConnectionStatus, PeerStatus, Transport, Why};
 pub use stream::MeshStream;

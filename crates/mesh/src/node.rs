@@ -21,8 +21,8 @@ use crate::addresses::split_peer;
 use crate::behaviour::{Names, Role, Streams};
 use crate::mesh::{Inbound, MeshEvent, Shared, StartError};
 use crate::peers::Settled;
-use crate::settings::{MeshSettings, PeerSettings};
-use crate::swarm::{self, Behaviour, BehaviourEvent};
+use crate::settings::{LeadsInside, MeshSettings, PeerSettings};
+use crate::swarm::{self, Behaviour, BehaviourEvent, Surroundings};
 
 /// How long connections may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -75,9 +75,12 @@ impl Node {
             id.map(|id| (id, address.clone())).ok_or(StartError::BootstrapWithoutPeer(address))
         });
         let bootstrap = bootstrap.collect::<Result<_, _>>()?;
-        let streams = Streams::new(Names::new(settings.inbound), inbound, settings.is_inside);
-        let swarm = swarm::build(&keypair, streams, settings.mdns, settings.is_inside)
-            .map_err(StartError::Transport)?;
+        let (is_inside, leads_inside) = (settings.is_inside, settings.leads_inside);
+        let leads_inside: LeadsInside = Arc::new(move |ip| is_inside(ip) || leads_inside(ip));
+        let streams = Streams::new(Names::new(settings.inbound), inbound, Arc::clone(&leads_inside));
+        let surroundings = Surroundings { is_inside, leads_inside, set_buffers: settings.set_buffers };
+        let swarm =
+            swarm::build(&keypair, streams, settings.mdns, surroundings).map_err(StartError::Transport)?;
         let mut node = Self { swarm, shared, bootstrap, listeners: Vec::new() };
         node.listen(settings.listen)?;
         node.set_peers(settings.peers);

@@ -1,6 +1,8 @@
 //! What a node is told at its start.
 
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use hypertap_wire::peer_id::{PeerId, PrivateKey};
 use libp2p::Multiaddr;
@@ -23,9 +25,20 @@ pub struct MeshSettings {
     pub inbound: Vec<&'static str>,
     /// Whether no private address is used that peers tell of themselves or of each other.
     pub filter_private: bool,
-    /// Whether an address leads into our own tunnel: such a one is never dialled, told or believed.
+    /// Whether an address is of our own tunnel: such a one is never dialled, told or believed.
     pub is_inside: fn(IpAddr) -> bool,
+    /// Whether this machine would send packets to an address into our own tunnel, now. Such a one is not dialled now, and
+    /// nobody is let in from there: a connection would run through itself.
+    pub leads_inside: LeadsInside,
+    /// What gives a socket buffers of so many bytes, or of as many as it may have: that is each system's own.
+    pub set_buffers: SetBuffers,
 }
+
+/// See [`MeshSettings::leads_inside`]. It answers at once.
+pub type LeadsInside = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// See [`MeshSettings::set_buffers`].
+pub type SetBuffers = fn(BorrowedFd<'_>, usize);
 
 /// One peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! libp2p's swarm as we have it: transports and behaviours.
 //!
-//! TCP is secured by TLS or Noise, TLS offered first as it has AES; QUIC by its own TLS. Names are
+//! TCP is secured by TLS or Noise, TLS offered first as it has AES; QUIC by the same TLS. Names are
 //! resolved above a [`Guard`], so that no name leads into our own tunnel either.
 
 mod closing;
@@ -10,6 +10,7 @@ mod security;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::Either;
@@ -20,11 +21,14 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, Swarm};
-use libp2p::{Multiaddr, PeerId, Transport, dns, identify, ping, quic, tcp};
+use libp2p::{Multiaddr, PeerId, Transport, dns, identify, ping, tcp};
 
 use socket2::{Domain, Socket, Type};
 
 use crate::behaviour::Streams;
+use crate::quic::{Quic, QuicSettings};
+use crate::settings::{LeadsInside, SetBuffers};
+use crate::tls::Tls;
 use crate::yamux::{self, YamuxSettings};
 use closing::Closing;
 use guard::Guard;
@@ -40,14 +44,17 @@ const PING_EVERY: Duration = Duration::from_secs(4);
 /// A late answer is still one: `peers` decides when a connection is dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Streams that a peer may have on one QUIC connection.
-const QUIC_STREAMS: u32 = 65_536;
 /// What a peer may send on one QUIC stream before it is read, in bytes.
 const QUIC_STREAM_WINDOW: u32 = 4 << 20;
-/// The same for all streams of a connection: the window of 256 that nobody reads. Past it the others would stop.
-const QUIC_CONNECTION_WINDOW: u32 = 256 * QUIC_STREAM_WINDOW;
-/// A QUIC connection without an answer for so long is dead; in milliseconds.
-const QUIC_IDLE_TIMEOUT: u32 = 12_000;
+const QUIC: QuicSettings = QuicSettings {
+    handshake_timeout: CONNECT_TIMEOUT,
+    idle_timeout: Duration::from_secs(12),
+    keep_alive: PING_EVERY,
+    streams: 65_536,
+    stream_window: QUIC_STREAM_WINDOW,
+    // Of 256 streams that nobody reads. Past it the others would stop.
+    connection_window: 256 * QUIC_STREAM_WINDOW,
+};
 
 /// All that a connection speaks.
 #[derive(NetworkBehaviour)]
@@ -60,6 +67,13 @@ pub(crate) struct Behaviour {
     mdns: Toggle<Mdns>,
 }
 
+/// What the transports are to know of the machine; see [`MeshSettings`](crate::MeshSettings).
+pub(crate) struct Surroundings {
+    pub(crate) is_inside: fn(IpAddr) -> bool,
+    pub(crate) leads_inside: LeadsInside,
+    pub(crate) set_buffers: SetBuffers,
+}
+
 /// Makes the swarm, which does not listen yet.
 ///
 /// # Errors
@@ -68,7 +82,7 @@ pub(crate) fn build(
     keypair: &Keypair,
     streams: Streams,
     with_mdns: bool,
-    is_inside: fn(IpAddr) -> bool,
+    surroundings: Surroundings,
 ) -> io::Result<Swarm<Behaviour>> {
     let id = keypair.public().to_peer_id();
     let identify = identify::Config::new("ipfs/0.1.0".to_owned(), keypair.public())
@@ -88,31 +102,24 @@ pub(crate) fn build(
         mdns: mdns.into(),
     };
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(SUPERSEDED_FOR);
-    Ok(Swarm::new(transport(keypair, is_inside)?, behaviour, id, config))
+    Ok(Swarm::new(transport(keypair, surroundings)?, behaviour, id, config))
 }
 
-fn transport(
-    keypair: &Keypair,
-    is_inside: fn(IpAddr) -> bool,
-) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+fn transport(keypair: &Keypair, surroundings: Surroundings) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let Surroundings { is_inside, leads_inside, set_buffers } = surroundings;
+    let tls = Tls::new(keypair).map_err(io::Error::other)?;
     // From a port of its own: from the listener's, two nodes that dial each other at once would meet in
     // one TCP connection with two callers.
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let tcp = Guard::new(tcp, is_inside, PortUse::New)
+    let tcp = Guard::new(tcp, is_inside, Arc::clone(&leads_inside), PortUse::New)
         .upgrade(Version::V1Lazy)
-        .authenticate(Security::new(keypair).map_err(io::Error::other)?)
+        .authenticate(Security::new(tls.clone(), keypair).map_err(io::Error::other)?)
         .multiplex(yamux::Upgrade::new(YamuxSettings::default()))
         .timeout(CONNECT_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer))));
-    let mut quic = quic::Config::new(keypair);
-    quic.handshake_timeout = CONNECT_TIMEOUT;
-    quic.max_idle_timeout = QUIC_IDLE_TIMEOUT;
-    quic.keep_alive_interval = PING_EVERY;
-    quic.max_concurrent_stream_limit = QUIC_STREAMS;
-    quic.max_stream_data = QUIC_STREAM_WINDOW;
-    quic.max_connection_data = QUIC_CONNECTION_WINDOW;
+    let quic = Quic::new(&tls, keypair, &QUIC, set_buffers).map_err(io::Error::other)?;
     // From the listener's port, so that a NAT has one mapping for both.
-    let quic = Guard::new(quic::tokio::Transport::new(quic), is_inside, PortUse::Reuse)
+    let quic = Guard::new(quic, is_inside, leads_inside, PortUse::Reuse)
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let direct = quic.or_transport(tcp).map(|either, _| match either {
         Either::Left(connection) | Either::Right(connection) => connection,

@@ -3,6 +3,8 @@
 
 mod fixture;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fixture::{
@@ -152,6 +154,35 @@ async fn an_address_inside_the_tunnel_is_never_dialled() {
     let two = start(two).await;
     let peer = two.peer(&one.id);
     assert!(peer.addresses.is_empty() && peer.retry_in.is_none(), "{peer:?}");
+    assert!(!two.mesh.wait_connected(&one.id, Duration::from_secs(1)).await);
+}
+
+#[tokio::test]
+async fn an_address_that_leads_into_the_tunnel_is_dialled_when_it_no_longer_does() {
+    let one = start(settings(1, &[TCP, QUIC], &[2])).await;
+    let mut two = settings(2, &[], &[]);
+    two.peers = vec![one.as_peer()];
+    let leads = Arc::new(AtomicBool::new(true));
+    two.leads_inside = {
+        let leads = Arc::clone(&leads);
+        Arc::new(move |ip| ip.is_loopback() && leads.load(Ordering::Relaxed))
+    };
+    let two = start(two).await;
+    eventually("the dial fails", || two.peer(&one.id).last_error.is_some()).await;
+    assert!(!two.mesh.wait_connected(&one.id, Duration::from_secs(1)).await);
+    leads.store(false, Ordering::Relaxed);
+    assert!(two.mesh.wait_connected(&one.id, Duration::from_secs(20)).await);
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_from_where_packets_would_lead_into_the_tunnel() {
+    let mut one = settings(1, &[TCP, QUIC], &[2]);
+    one.leads_inside = Arc::new(|ip| ip.is_loopback());
+    let one = start(one).await;
+    let mut two = settings(2, &[], &[]);
+    two.peers = vec![one.as_peer()];
+    let two = start(two).await;
+    eventually("the dial fails", || two.peer(&one.id).last_error.is_some()).await;
     assert!(!two.mesh.wait_connected(&one.id, Duration::from_secs(1)).await);
 }
 

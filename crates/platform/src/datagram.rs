@@ -6,8 +6,12 @@ use std::ops::Range;
 
 #[cfg(target_os = "linux")]
 pub use crate::linux::datagram::{Receiver, Sender, prepare_udp};
+#[cfg(target_os = "linux")]
+pub use crate::linux::socket::set_buffers;
 #[cfg(target_os = "macos")]
 pub use crate::macos::datagram::{Receiver, Sender, prepare_udp};
+#[cfg(target_os = "macos")]
+pub use crate::macos::socket::set_buffers;
 
 /// The packets of one received message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use hypertap_engine::services::peers::PeerTable;
 use hypertap_engine::tcp::TcpSettings;
 use hypertap_mesh::{MeshSettings, PeerSettings};
 use hypertap_platform::MachineError;
+use hypertap_platform::datagram::set_buffers;
+use hypertap_platform::lookup::leads_to;
 use hypertap_platform::node_link::NodeRoutes;
 use hypertap_wire::packet_stream::{MAX_LENGTH, PACKETS, PACKETS_ONE_WAY};
 use hypertap_wire::pex::PEX;
@@ -19,8 +22,8 @@ use nix::errno::Errno;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 
-/// What the mesh is told.
-pub fn mesh_settings(config: &Config) -> MeshSettings {
+/// What the mesh is told; the interface has this index.
+pub fn mesh_settings(config: &Config, index: u32) -> MeshSettings {
     MeshSettings {
         key: config.private_key.clone(),
         listen: config.listen_addresses.clone(),
@@ -30,6 +33,9 @@ pub fn mesh_settings(config: &Config) -> MeshSettings {
         inbound: vec![SERVICE, PLAIN_SERVICE, PACKETS, PACKETS_ONE_WAY, SERVICES, PEX],
         filter_private: config.filter_private_addresses,
         is_inside,
+        // Whom the kernel cannot be asked of is dialled.
+        leads_inside: Arc::new(move |address| leads_to(address, index).unwrap_or(false)),
+        set_buffers: |socket, bytes| set_buffers(&socket, bytes),
     }
 }
 

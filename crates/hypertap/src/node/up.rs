@@ -94,9 +94,10 @@ async fn live(
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().context("cannot catch signals")?;
     let interface = locked(link).name().to_owned();
+    let index = locked(link).index();
     let listening = dns::Listening::of(&interface).await?;
     let addresses = LocalAddresses::of(peers.own().id());
-    let (mesh, inbound) = Mesh::start(mesh_settings(config)).await.map_err(|error| {
+    let (mesh, inbound) = Mesh::start(mesh_settings(config, index)).await.map_err(|error| {
         let exit = match &error {
             StartError::Listen { .. } => Exit::Taken,
             StartError::Key | StartError::BootstrapWithoutPeer(_) => Exit::Usage,

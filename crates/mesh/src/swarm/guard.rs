@@ -8,19 +8,25 @@ use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, Transport, TransportError, TransportEvent};
 
 use crate::addresses;
+use crate::settings::LeadsInside;
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Guard<T> {
     inner: T,
     is_inside: fn(IpAddr) -> bool,
+    leads_inside: LeadsInside,
     port_use: PortUse,
 }
 
 impl<T> Guard<T> {
     /// `port_use`: which port every dial comes from.
-    pub(super) fn new(inner: T, is_inside: fn(IpAddr) -> bool, port_use: PortUse) -> Self {
-        Self { inner, is_inside, port_use }
+    pub(super) fn new(
+        inner: T,
+        is_inside: fn(IpAddr) -> bool,
+        leads_inside: LeadsInside,
+        port_use: PortUse,
+    ) -> Self {
+        Self { inner, is_inside, leads_inside, port_use }
     }
 
     fn is_inside(&self, address: &Multiaddr) -> bool {
@@ -43,7 +49,7 @@ impl<T: Transport + Unpin> Transport for Guard<T> {
     }
 
     fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<T::Dial, TransportError<T::Error>> {
-        if self.is_inside(&address) {
+        if addresses::ip(&address).is_some_and(|ip| (self.leads_inside)(ip)) {
             return Err(TransportError::MultiaddrNotSupported(address));
         }
         self.inner.dial(address, DialOpts { port_use: self.port_use, ..options })

@@ -46,7 +46,7 @@ pub(crate) fn unix_peer(socket: &impl AsFd) -> io::Result<u32> {
 
 /// Sets both buffers to `bytes` past the machine's limits (`net.core.rmem_max`, `wmem_max`) where we
 /// may, else to the limits, to which the kernel cuts by itself.
-pub(crate) fn set_buffers(socket: &impl AsFd, bytes: usize) {
+pub fn set_buffers(socket: &impl AsFd, bytes: usize) {
     if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &bytes);
     }

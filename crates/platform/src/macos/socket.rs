@@ -58,7 +58,7 @@ pub(crate) fn unix_peer(socket: &impl AsFd) -> io::Result<u32> {
 
 /// Sets both buffers to `bytes`, or to the largest half, quarter and so on that the machine allows
 /// (`kern.ipc.maxsockbuf`): it refuses what is too large instead of cutting it.
-pub(crate) fn set_buffers(socket: &impl AsFd, bytes: usize) {
+pub fn set_buffers(socket: &impl AsFd, bytes: usize) {
     let sizes = || {
         std::iter::successors(Some(bytes), |size| Some(size / 2)).take_while(|size| *size >= SMALLEST_BUFFER)
     };

@@ -1,0 +1,259 @@
+//! QUIC v1 between nodes (RFC 9000; libp2p specs, "quic"): quinn as a transport of libp2p.
+//!
+//! libp2p's own hides what counts here: which cipher is preferred, and how much the sockets hold.
+
+mod connection;
+mod listener;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use futures::future::BoxFuture;
+use futures::stream::{SelectAll, StreamExt as _};
+use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
+use libp2p::core::{Endpoint as Role, Transport};
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use quinn::crypto::{CryptoError, HmacKey};
+use quinn::{
+    ClientConfig, ConnectError, ConnectionError, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
+use socket2::{Domain, Socket, Type};
+
+use crate::settings::SetBuffers;
+use crate::tls::{Tls, TlsError};
+pub(crate) use connection::Connection;
+use listener::Listener;
+
+/// What a socket holds of packets that nobody has read yet, in bytes: what comes in some 10 ms at full speed.
+/// With what the kernel gives, packets are lost whenever another program has the processor.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// The name that a server is asked for by; QUIC needs one, and libp2p uses this.
+const SERVER: &str = "l";
+
+/// How connections are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QuicSettings {
+    /// How long one may take to be made.
+    pub(crate) handshake_timeout: Duration,
+    /// After how long without a packet it is dead.
+    pub(crate) idle_timeout: Duration,
+    /// How often it sends something, whatever happens.
+    pub(crate) keep_alive: Duration,
+    /// Streams that the other end may have open.
+    pub(crate) streams: u32,
+    /// What it may send on one of them before that is read, in bytes.
+    pub(crate) stream_window: u32,
+    /// And on all of them.
+    pub(crate) connection_window: u32,
+}
+
+/// Why a connection, or a socket for some, cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QuicError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("no answer")]
+    TimedOut,
+    #[error(transparent)]
+    Peer(#[from] TlsError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+type Upgrade = BoxFuture<'static, Result<(PeerId, Connection), QuicError>>;
+type Event = TransportEvent<Upgrade, QuicError>;
+
+/// See the module.
+pub(crate) struct Quic {
+    client: ClientConfig,
+    server: ServerConfig,
+    endpoint: EndpointConfig,
+    handshake_timeout: Duration,
+    set_buffers: SetBuffers,
+    listeners: SelectAll<Listener>,
+    /// Sockets to dial from where no listener's will do, by whether they are of IPv6.
+    dialers: HashMap<bool, Endpoint>,
+    waker: Option<Waker>,
+}
+
+impl Quic {
+    /// A transport that does not listen yet.
+    ///
+    /// # Errors
+    /// TLS has no cipher that QUIC begins with.
+    pub(crate) fn new(
+        tls: &Tls,
+        keypair: &Keypair,
+        settings: &QuicSettings,
+        set_buffers: SetBuffers,
+    ) -> Result<Self, NoInitialCipherSuite> {
+        let transport = Arc::new(transport(settings));
+        let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(Arc::clone(&tls.client))?));
+        client.transport_config(Arc::clone(&transport));
+        let mut server =
+            ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(Arc::clone(&tls.server))?));
+        server.transport_config(transport).migration(false);
+        let mut endpoint = EndpointConfig::new(Arc::new(ResetKey::of(keypair)));
+        endpoint.supported_versions(vec![1]);
+        Ok(Self {
+            client,
+            server,
+            endpoint,
+            handshake_timeout: settings.handshake_timeout,
+            set_buffers,
+            listeners: SelectAll::new(),
+            dialers: HashMap::new(),
+            waker: None,
+        })
+    }
+
+    fn open(&self, at: SocketAddr, server: Option<ServerConfig>) -> io::Result<Endpoint> {
+        let socket = Socket::new(Domain::for_address(at), Type::DGRAM, None)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        (self.set_buffers)(socket.as_fd(), SOCKET_BUFFER);
+        socket.bind(&at.into())?;
+        Endpoint::new(self.endpoint.clone(), server, socket.into(), Arc::new(TokioRuntime))
+    }
+
+    /// The socket to dial an address from: a listener's, where the port is to be one, and else one of our own.
+    fn dialer(&mut self, to: IpAddr, port_use: PortUse) -> io::Result<Endpoint> {
+        let nowhere = || match to {
+            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        if port_use == PortUse::New {
+            return self.open(nowhere(), None);
+        }
+        if let Some(listener) = self.listeners.iter().find(|listener| listener.reaches(to)) {
+            return Ok(listener.endpoint().clone());
+        }
+        if let Some(endpoint) = self.dialers.get(&to.is_ipv6()) {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = self.open(nowhere(), None)?;
+        self.dialers.insert(to.is_ipv6(), endpoint.clone());
+        Ok(endpoint)
+    }
+}
+
+impl Transport for Quic {
+    type Output = (PeerId, Connection);
+    type Error = QuicError;
+    type ListenerUpgrade = Upgrade;
+    type Dial = Upgrade;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<QuicError>> {
+        let Some(at) = socket_address(&address) else {
+            return Err(TransportError::MultiaddrNotSupported(address));
+        };
+        let listener = self
+            .open(at, Some(self.server.clone()))
+            .and_then(|endpoint| Listener::new(id, endpoint, self.handshake_timeout));
+        self.listeners.push(listener.map_err(|error| TransportError::Other(error.into()))?);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        let listener = self.listeners.iter_mut().find(|listener| listener.id() == id);
+        listener.map(Listener::close).is_some()
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Upgrade, TransportError<QuicError>> {
+        let to = socket_address(&address).filter(|to| to.port() != 0 && !to.ip().is_unspecified());
+        let Some(to) = to.filter(|_| options.role == Role::Dialer) else {
+            return Err(TransportError::MultiaddrNotSupported(address));
+        };
+        let endpoint = self.dialer(to.ip(), options.port_use);
+        let endpoint = endpoint.map_err(|error| TransportError::Other(error.into()))?;
+        let (client, within) = (self.client.clone(), self.handshake_timeout);
+        Ok(Box::pin(async move {
+            let connecting = endpoint.connect_with(client, to, SERVER)?;
+            connection::establish(connecting, within).await
+        }))
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(Some(event)) = self.listeners.poll_next_unpin(cx) {
+            return Poll::Ready(event);
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+fn transport(settings: &QuicSettings) -> TransportConfig {
+    let idle = u32::try_from(settings.idle_timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(settings.streams))
+        .datagram_receive_buffer_size(None)
+        .keep_alive_interval(Some(settings.keep_alive))
+        .max_idle_timeout(Some(VarInt::from_u32(idle).into()))
+        .allow_spin(false)
+        .stream_receive_window(VarInt::from_u32(settings.stream_window))
+        .receive_window(VarInt::from_u32(settings.connection_window));
+    transport
+}
+
+/// What a connection is told that this node knows nothing of, as after a restart (RFC 9000, section 10.3): the
+/// same for a node's whole life.
+struct ResetKey(hmac::Key);
+
+impl ResetKey {
+    fn of(keypair: &Keypair) -> Self {
+        let secret = keypair.derive_secret(b"libp2p quic stateless reset key").unwrap_or_default();
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret))
+    }
+}
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature: &mut [u8]) {
+        signature.copy_from_slice(hmac::sign(&self.0, data).as_ref());
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        hmac::verify(&self.0, data, signature).map_err(|_| CryptoError)
+    }
+}
+
+/// The address in `/ip4/…/udp/…/quic-v1`, with or without who is there.
+fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    let (Protocol::Udp(port), Protocol::QuicV1) = (parts.next()?, parts.next()?) else { return None };
+    match (parts.next(), parts.next()) {
+        (None | Some(Protocol::P2p(_)), None) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}
+
+fn multiaddr(address: SocketAddr) -> Multiaddr {
+    Multiaddr::from(address.ip()).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
+}

@@ -1,0 +1,131 @@
+//! A connection with streams.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::PeerId;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use quinn::rustls::pki_types::CertificateDer;
+use quinn::{Connecting, ConnectionError, RecvStream, SendStream, VarInt};
+use tokio::time::timeout;
+
+use super::QuicError;
+use crate::tls;
+
+type Opening = BoxFuture<'static, Result<(SendStream, RecvStream), ConnectionError>>;
+
+/// A connection, which goes on by itself.
+pub(crate) struct Connection {
+    inner: quinn::Connection,
+    accepting: Option<Opening>,
+    opening: Option<Opening>,
+    closing: Option<BoxFuture<'static, ConnectionError>>,
+}
+
+/// Waits for a connection, and says who is at its other end.
+///
+/// # Errors
+/// There is nobody, or nobody who says who they are.
+pub(super) async fn establish(
+    connecting: Connecting,
+    within: Duration,
+) -> Result<(PeerId, Connection), QuicError> {
+    let inner = timeout(within, connecting).await.map_err(|_| QuicError::TimedOut)??;
+    let identity = inner.peer_identity();
+    let certificates = identity.as_ref().and_then(|all| all.downcast_ref::<Vec<CertificateDer<'_>>>());
+    let peer = tls::peer_id(certificates.map(Vec::as_slice))?;
+    Ok((peer, Connection { inner, accepting: None, opening: None, closing: None }))
+}
+
+impl StreamMuxer for Connection {
+    type Substream = Stream;
+    type Error = QuicError;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, QuicError>> {
+        let Self { inner, accepting, .. } = &mut *self;
+        let stream = ready!(poll(accepting, cx, || {
+            let inner = inner.clone();
+            Box::pin(async move { inner.accept_bi().await })
+        }))?;
+        Poll::Ready(Ok(stream.into()))
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, QuicError>> {
+        let Self { inner, opening, .. } = &mut *self;
+        let stream = ready!(poll(opening, cx, || {
+            let inner = inner.clone();
+            Box::pin(async move { inner.open_bi().await })
+        }))?;
+        Poll::Ready(Ok(stream.into()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), QuicError>> {
+        let Self { inner, closing, .. } = &mut *self;
+        match ready!(poll(closing, cx, || {
+            inner.close(VarInt::from_u32(0), b"");
+            let inner = inner.clone();
+            Box::pin(async move { inner.closed().await })
+        })) {
+            ConnectionError::LocallyClosed => Poll::Ready(Ok(())),
+            other => Poll::Ready(Err(other.into())),
+        }
+    }
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, QuicError>> {
+        // Its end is seen by who accepts streams.
+        Poll::Pending
+    }
+}
+
+/// Goes on with what is under way, or begins it.
+fn poll<T>(
+    under_way: &mut Option<BoxFuture<'static, T>>,
+    cx: &mut Context<'_>,
+    begin: impl FnOnce() -> BoxFuture<'static, T>,
+) -> Poll<T> {
+    let done = ready!(under_way.get_or_insert_with(begin).as_mut().poll(cx));
+    *under_way = None;
+    Poll::Ready(done)
+}
+
+/// A stream of a connection. Dropped before it was closed it is closed, and not reset.
+pub(crate) struct Stream {
+    send: SendStream,
+    recv: RecvStream,
+    is_closed: bool,
+}
+
+impl From<(SendStream, RecvStream)> for Stream {
+    fn from((send, recv): (SendStream, RecvStream)) -> Self {
+        Self { send, recv, is_closed: false }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        AsyncRead::poll_read(Pin::new(&mut self.recv), cx, room)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was written is on its way.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_closed {
+            self.send.finish()?;
+            self.is_closed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
