@@ -32,12 +32,19 @@ fn package() -> PathBuf {
 
 /// A system bus with systemd-resolved on it, which the C library asks.
 struct Resolved {
-    resolvectl: PathBuf,
+    package: PathBuf,
     children: Vec<Child>,
 }
 
 impl Resolved {
     fn start(package: &Path) -> Self {
+        let mut this = Self::without(package);
+        this.come();
+        this
+    }
+
+    /// The bus, to which it has not come yet.
+    fn without(package: &Path) -> Self {
         needs_root();
         for (path, line) in [
             ("/etc/passwd", format!("systemd-resolve:x:{USER}:{USER}::/:/bin/false\n")),
@@ -50,18 +57,20 @@ impl Resolved {
         chown("/run/systemd/resolve", Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER)))
             .expect("root may");
         replace_file("/etc/resolv.conf", "nameserver 127.0.0.53\n");
-        let start = |command: &mut Command| command.spawn().expect("it is a program");
-        let mut children = vec![start(&mut bus::command())];
+        let bus = bus::command().spawn().expect("it is a program");
         eventually("the bus listens", || Path::new(bus::SOCKET).exists());
-        children.push(start(&mut Command::new(package.join("lib/systemd/systemd-resolved"))));
-        let this = Self { resolvectl: package.join("usr/bin/resolvectl"), children };
-        eventually("systemd-resolved is on the bus", || this.says(&["status"]).is_some());
-        this
+        Self { package: package.to_owned(), children: vec![bus] }
+    }
+
+    fn come(&mut self) {
+        let mut command = Command::new(self.package.join("lib/systemd/systemd-resolved"));
+        self.children.push(command.spawn().expect("it is a program"));
+        eventually("systemd-resolved is on the bus", || self.says(&["status"]).is_some());
     }
 
     /// What `resolvectl` says, unless it fails.
     fn says(&self, words: &[&str]) -> Option<String> {
-        let done = output(Command::new(&self.resolvectl).args(words));
+        let done = output(Command::new(self.package.join("usr/bin/resolvectl")).args(words));
         done.status.success().then(|| String::from_utf8(done.stdout).expect("text").trim().to_owned())
     }
 
@@ -115,6 +124,30 @@ fn systemd_resolved_asks_the_node_for_its_names_and_those_alone_until_it_ends() 
         let all = resolved.says(&["domain"]).expect("it runs");
         assert!(!all.contains("hyprspace"), "{all}");
         ("far.hyprspace", 80).to_socket_addrs().expect_err("nobody is there to say");
+    });
+}
+
+#[test]
+fn a_systemd_resolved_that_comes_later_is_told_then() {
+    let package = package();
+    in_namespaces(|| {
+        let mut resolved = Resolved::without(&package);
+        let scene = Scene::new(json!({}));
+        let mut node = scene.near.start();
+        node.log_with("no systemd-resolved runs here");
+        resolved.come();
+        node.log_with("systemd-resolved asks this node for names");
+        ("far.hyprspace", 80).to_socket_addrs().expect("it asks the node");
+        node.signal(Signal::SIGTERM);
+        node.assert_ends_well();
+        eventually("it forgets the link", || resolved.says(&["dns", "hypertap"]).is_none());
+
+        // Nobody waits for one that never comes.
+        drop(resolved);
+        let mut node = scene.near.start();
+        node.log_with("no systemd-resolved runs here");
+        node.signal(Signal::SIGTERM);
+        node.assert_ends_well();
     });
 }
 

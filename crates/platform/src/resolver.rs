@@ -6,9 +6,9 @@
 use std::net::SocketAddrV4;
 
 #[cfg(target_os = "linux")]
-pub use crate::linux::resolved::{ask_node, ask_node_no_more};
+pub use crate::linux::resolved::{ask_node, ask_node_no_more, wait_for_resolver};
 #[cfg(target_os = "macos")]
-pub use crate::macos::resolver::{ask_node, ask_node_no_more};
+pub use crate::macos::resolver::{ask_node, ask_node_no_more, wait_for_resolver};
 
 /// Who answers for which names.
 #[derive(Clone, Debug, PartialEq, Eq)]

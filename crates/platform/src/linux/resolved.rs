@@ -12,11 +12,15 @@
 //! resolved forgets a link that goes away, so a tunnel that ends needs no call here but one to
 //! empty the caches. (org.freedesktop.resolve1(5))
 
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use zbus::export::futures_core::Stream as _;
 use zbus::message::Flags;
 use zbus::zvariant::DynamicType;
 use zbus::{Connection, Message, fdo};
@@ -74,6 +78,30 @@ pub async fn ask_node(names: &NodeNames) -> Result<bool, MachineError> {
 /// [`MachineError::Resolver`]; it forgets what it was told when the interface goes.
 pub async fn ask_node_no_more(names: &NodeNames) -> Result<(), MachineError> {
     revert(names.index, &names.interface).await
+}
+
+/// Waits until a resolver that can be told comes to this machine. For ever where there is no bus that it could come to.
+pub async fn wait_for_resolver() {
+    if let Err(error) = appears().await {
+        tracing::debug!(%error, "nobody says whether systemd-resolved is started");
+        pending::<()>().await;
+    }
+}
+
+async fn appears() -> zbus::Result<()> {
+    let bus = Connection::system().await?;
+    let daemon = fdo::DBusProxy::new(&bus).await?;
+    let mut changes = daemon.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
+    // It may have come before anybody listened.
+    if daemon.name_has_owner(SERVICE.try_into()?).await? {
+        return Ok(());
+    }
+    while let Some(change) = poll_fn(|context| Pin::new(&mut changes).poll_next(context)).await {
+        if change.args()?.new_owner().is_some() {
+            return Ok(());
+        }
+    }
+    Err(zbus::Error::InputOutput(Arc::new(io::ErrorKind::BrokenPipe.into())))
 }
 
 async fn set_up(index: u32, doing: String, settings: &Settings<'_>) -> Result<bool, MachineError> {

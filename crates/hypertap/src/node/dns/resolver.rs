@@ -1,26 +1,41 @@
 //! The machine's resolver, which is to ask the node for its names.
 
-use hypertap_platform::resolver::{NodeNames, ask_node, ask_node_no_more};
+use hypertap_platform::resolver::{NodeNames, ask_node, ask_node_no_more, wait_for_resolver};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A resolver that is told, or being told.
+/// A resolver that is told, or being told, or told when it comes.
 pub(super) struct Resolver {
     names: NodeNames,
-    /// One task, which says whether there is one that was told.
-    telling: JoinSet<bool>,
+    state: watch::Receiver<State>,
+    telling: JoinSet<()>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is being told.
+    Telling,
+    Told,
+    /// There is none.
+    Absent,
+    /// It would not hear of it.
+    Refused,
 }
 
 impl Resolver {
-    /// Tells it; nobody waits for that.
+    /// Tells it; nobody waits for that. One that is started later is told then.
     pub(super) fn tell(names: NodeNames) -> Self {
+        let (tells, state) = watch::channel(State::Telling);
         let mut telling = JoinSet::new();
-        telling.spawn(tell(names.clone()));
-        Self { names, telling }
+        telling.spawn(follow(names.clone(), tells));
+        Self { names, state, telling }
     }
 
     /// Leaves it as it was.
     pub(super) async fn end(&mut self) {
-        if matches!(self.telling.join_next().await, Some(Ok(true)))
+        let state = self.state.wait_for(|state| *state != State::Telling).await.map(|state| *state);
+        self.telling.abort_all();
+        if matches!(state, Ok(State::Told))
             && let Err(error) = ask_node_no_more(&self.names).await
         {
             tracing::debug!(%error, "the resolver forgets this node when the interface goes");
@@ -28,21 +43,33 @@ impl Resolver {
     }
 }
 
-async fn tell(names: NodeNames) -> bool {
+async fn follow(names: NodeNames, tells: watch::Sender<State>) {
+    loop {
+        let state = tell(&names).await;
+        tells.send_replace(state);
+        if state != State::Absent {
+            return;
+        }
+        wait_for_resolver().await;
+        tells.send_replace(State::Telling);
+    }
+}
+
+async fn tell(names: &NodeNames) -> State {
     let zone = names.zones.first().map_or("", String::as_str);
     let how = format!("`hypertap dns -i {}` prints what to configure", names.interface);
-    match ask_node(&names).await {
+    match ask_node(names).await {
         Ok(true) => {
             tracing::info!(zone, server = %names.server, "systemd-resolved asks this node for names");
-            true
+            State::Told
         }
         Ok(false) => {
             tracing::info!(zone, server = %names.server, "names are served, and no systemd-resolved runs here: {how}");
-            false
+            State::Absent
         }
         Err(error) => {
             tracing::warn!(zone, server = %names.server, %error, "names are served, but systemd-resolved does not know: {how}");
-            false
+            State::Refused
         }
     }
 }
