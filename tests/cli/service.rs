@@ -2,8 +2,8 @@
 //! be the machine's first process. Everything else is the machine's own, seen through an overlay that
 //! goes with the test.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -184,8 +184,13 @@ fn a_node_runs_as_its_unit_says_and_ends_with_the_installation() {
         let start = words("ExecStart=");
         let (command, rest) = start.split_once(' ').expect("words");
         let setup = Setup::of(command).args(&rest.split(' ').collect::<Vec<_>>()).through(rights_of(unit));
-        let mut node = setup.env("STATE_DIRECTORY", "/var/lib/hypertap").start();
+        let mut node = setup.env("STATE_DIRECTORY", "/var/lib/hypertap/nodes").start();
         fs::write(NODE, node.pid().to_string()).expect("ours");
+        let config = "/etc/hypertap/hs0.json";
+        fs::set_permissions(config, Permissions::from_mode(0o640)).expect("ours");
+        chown(config, Some(0), Some(100)).expect("a group that may read it");
+        let (code, said) = hypertap(&["services", "add", "web", "/tcp/8080", "--save", "--interface", "hs0"]);
+        assert_eq!(code, Some(0), "{said}");
         let (code, said) = hypertap(&words("ExecReload=").split(' ').collect::<Vec<_>>());
         assert_eq!(code, Some(0), "{said}");
         let (code, said) = hypertap(&["uninstall"]);
@@ -193,7 +198,7 @@ fn a_node_runs_as_its_unit_says_and_ends_with_the_installation() {
         node.assert_ends_well();
         assert!(!is_link("hs0"), "{said}");
         assert_eq!(installed(), Vec::<&str>::new(), "{said}");
-        assert!(Path::new("/etc/hypertap/hs0.json").exists(), "the key is the user's");
+        assert!(Path::new(config).exists(), "the key is the user's");
     });
 }
 
