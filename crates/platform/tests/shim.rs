@@ -51,7 +51,10 @@ impl Device for Echo {
         thread::spawn(move || {
             let mut packet = [0; 2048];
             while let Ok(len @ 1..) = read(&ours, &mut packet) {
-                write(&ours, &packet[..len]).expect("sent back");
+                // Whoever does not block may have gone by now.
+                if write(&ours, &packet[..len]).is_err() {
+                    break;
+                }
             }
         });
         assert_ne!(inode, 0);
@@ -203,9 +206,11 @@ fn a_static_program_without_rights_has_a_device_however_it_opens_it() {
         "folder 0 shim0 36 0",
         "-1 1",
     ];
-    // The one that does not block may find nothing yet.
-    let lines: Vec<_> =
-        lines.iter().map(|line| line.replace("syscall 0 shim0 -1-1", "syscall 0 shim0 36")).collect();
+    // The one that does not block may find nothing yet, at either read.
+    let early = |line: &&str| {
+        ["-1-1", "3-1", "-15"].map(|read| format!("syscall 0 shim0 {read} 0")).contains(&line.to_string())
+    };
+    let lines: Vec<_> = lines.into_iter().map(|line| if early(&line) { expected[2] } else { line }).collect();
     assert_eq!(lines, expected, "{asked:?}");
     assert_eq!(asked.iter().filter(|what| what.starts_with("open ")).count(), 7);
     assert_eq!(asked.iter().filter(|what| *what == "open true").count(), 1);
