@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hypertap_tests::dump::Dump;
 use hypertap_tests::eventually_within;
@@ -77,5 +77,31 @@ fn a_node_whose_addresses_change_is_connected_again() {
         let cut = stream.read(&mut bytes).expect_err("it was cut, not ended");
         assert_eq!(cut.kind(), ErrorKind::ConnectionReset, "{cut}");
         eventually_within(2 * NOTICED, "it is there again", || TcpStream::connect(address).is_ok());
+    });
+}
+
+#[test]
+fn a_peer_that_starts_again_after_it_was_killed_says_so_to_who_still_speaks_to_it() {
+    in_namespaces(|| {
+        let scene = Scene::new(json!({"echo": "/tcp/7000"}));
+        for node in [&scene.near, &scene.far] {
+            node.set("listenAddresses", json!(["/ip4/0.0.0.0/udp/8001/quic-v1"]));
+        }
+        let listener = listen(7000);
+        let (_near, far) = scene.start();
+        let mut stream = TcpStream::connect((scene.far.service("echo"), 7)).expect("it is reachable");
+        let (mut there, _) = listener.accept().expect("a connection");
+        there.write_all(b"hello").expect("somebody reads");
+        let mut bytes = [0; 5];
+        stream.set_read_timeout(Some(NOTICED)).expect("not zero");
+        stream.read_exact(&mut bytes).expect("what was written");
+        kill(far.pid(), Signal::SIGKILL).expect("it runs");
+        drop(far);
+        let killed = Instant::now();
+        let _again = scene.far.start();
+        // Whatever is sent is answered by a reset, and silence is one only after 12 s.
+        stream.write_all(b"are you there?").expect("it is taken");
+        stream.read(&mut bytes).expect_err("it was cut, not ended");
+        assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     });
 }

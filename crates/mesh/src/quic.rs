@@ -7,7 +7,7 @@ mod listener;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use quinn::{
     ClientConfig, ConnectError, ConnectionError, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Socket, Type};
 
 use crate::settings::SetBuffers;
@@ -67,6 +68,8 @@ pub(crate) enum QuicError {
     Connection(#[from] ConnectionError),
     #[error("no answer")]
     TimedOut,
+    #[error("somebody else is there: {0}")]
+    SomebodyElse(PeerId),
     #[error(transparent)]
     Peer(#[from] TlsError),
     #[error(transparent)]
@@ -107,7 +110,11 @@ impl Quic {
             ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(Arc::clone(&tls.server))?));
         server.transport_config(transport).migration(false);
         let mut endpoint = EndpointConfig::new(Arc::new(ResetKey::of(keypair)));
-        endpoint.supported_versions(vec![1]);
+        let ids = u64::from_be_bytes(first_bytes(secret(keypair, b"hypertap quic connection ids")));
+        endpoint
+            .supported_versions(vec![1])
+            // What has one of an earlier life is told from what is nobody's, and answered with a reset.
+            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
         Ok(Self {
             client,
             server,
@@ -132,20 +139,17 @@ impl Quic {
 
     /// The socket to dial an address from: a listener's, where the port is to be one, and else one of our own.
     fn dialer(&mut self, to: IpAddr, port_use: PortUse) -> io::Result<Endpoint> {
-        let nowhere = || match to {
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
         if port_use == PortUse::New {
-            return self.open(nowhere(), None);
+            return self.open(anywhere(to), None);
         }
-        if let Some(listener) = self.listeners.iter().find(|listener| listener.reaches(to)) {
+        let at = |ip: IpAddr| self.listeners.iter().find(|listener| listener.ip() == Some(ip));
+        if let Some(listener) = at(anywhere(to).ip()).or_else(|| at(source(to)?)) {
             return Ok(listener.endpoint().clone());
         }
         if let Some(endpoint) = self.dialers.get(&to.is_ipv6()) {
             return Ok(endpoint.clone());
         }
-        let endpoint = self.open(nowhere(), None)?;
+        let endpoint = self.open(anywhere(to), None)?;
         self.dialers.insert(to.is_ipv6(), endpoint.clone());
         Ok(endpoint)
     }
@@ -158,7 +162,7 @@ impl Transport for Quic {
     type Dial = Upgrade;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<QuicError>> {
-        let Some(at) = socket_address(&address) else {
+        let Some((at, _)) = parse(&address) else {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         let listener = self
@@ -177,8 +181,8 @@ impl Transport for Quic {
     }
 
     fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Upgrade, TransportError<QuicError>> {
-        let to = socket_address(&address).filter(|to| to.port() != 0 && !to.ip().is_unspecified());
-        let Some(to) = to.filter(|_| options.role == Role::Dialer) else {
+        let to = parse(&address).filter(|(to, _)| to.port() != 0 && !to.ip().is_unspecified());
+        let Some((to, whom)) = to.filter(|_| options.role == Role::Dialer) else {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         let endpoint = self.dialer(to.ip(), options.port_use);
@@ -186,7 +190,12 @@ impl Transport for Quic {
         let (client, within) = (self.client.clone(), self.handshake_timeout);
         Ok(Box::pin(async move {
             let connecting = endpoint.connect_with(client, to, SERVER)?;
-            connection::establish(connecting, within).await
+            let (peer, connection) = connection::establish(connecting, within).await?;
+            // Said here, the other addresses are still tried.
+            if whom.is_some_and(|whom| whom != peer) {
+                return Err(QuicError::SomebodyElse(peer));
+            }
+            Ok((peer, connection))
         }))
     }
 
@@ -220,8 +229,7 @@ struct ResetKey(hmac::Key);
 
 impl ResetKey {
     fn of(keypair: &Keypair) -> Self {
-        let secret = keypair.derive_secret(b"libp2p quic stateless reset key").unwrap_or_default();
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret))
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret(keypair, b"libp2p quic stateless reset key")))
     }
 }
 
@@ -239,8 +247,32 @@ impl HmacKey for ResetKey {
     }
 }
 
-/// The address in `/ip4/…/udp/…/quic-v1`, with or without who is there.
-fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+/// What only this node knows, whenever it runs; another for each use.
+fn secret(keypair: &Keypair, what_for: &[u8]) -> [u8; 32] {
+    keypair.derive_secret(what_for).expect("a key of Ed25519 has a secret")
+}
+
+fn first_bytes(secret: [u8; 32]) -> [u8; 8] {
+    std::array::from_fn(|at| secret[at])
+}
+
+/// Any address and port of this machine, of the same version.
+fn anywhere(to: IpAddr) -> SocketAddr {
+    match to {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// The address of this machine that it would send from; the kernel says so without sending anything.
+fn source(to: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(anywhere(to)).ok()?;
+    socket.connect((to, 1)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The address in `/ip4/…/udp/…/quic-v1`, and who is said to be there.
+fn parse(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)> {
     let mut parts = address.iter();
     let ip = match parts.next()? {
         Protocol::Ip4(ip) => ip.into(),
@@ -248,10 +280,12 @@ fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
         _ => return None,
     };
     let (Protocol::Udp(port), Protocol::QuicV1) = (parts.next()?, parts.next()?) else { return None };
-    match (parts.next(), parts.next()) {
-        (None | Some(Protocol::P2p(_)), None) => Some(SocketAddr::new(ip, port)),
-        _ => None,
-    }
+    let whom = match parts.next() {
+        None => None,
+        Some(Protocol::P2p(whom)) => Some(whom),
+        Some(_) => return None,
+    };
+    parts.next().is_none().then_some((SocketAddr::new(ip, port), whom))
 }
 
 fn multiaddr(address: SocketAddr) -> Multiaddr {

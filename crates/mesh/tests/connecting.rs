@@ -158,6 +158,22 @@ async fn an_address_inside_the_tunnel_is_never_dialled() {
 }
 
 #[tokio::test]
+async fn somebody_else_at_an_address_keeps_nobody_from_another() {
+    let stranger = start(settings(3, &[QUIC], &[])).await;
+    for _ in 0..10 {
+        let one = start(settings(1, &[QUIC], &[2])).await;
+        let mut two = settings(2, &[], &[]);
+        let addresses = [stranger.mesh.listening(), one.mesh.listening()].concat();
+        two.peers = vec![PeerSettings { id: one.id, addresses }];
+        let two = start(two).await;
+        assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
+        assert_eq!(two.peer(&one.id).last_error, None);
+        two.mesh.close().await;
+        one.mesh.close().await;
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_leads_into_the_tunnel_is_dialled_when_it_no_longer_does() {
     let one = start(settings(1, &[TCP, QUIC], &[2])).await;
     let mut two = settings(2, &[], &[]);
