@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hypertap_tests::dump::Dump;
 use hypertap_tests::eventually_within;
@@ -11,7 +11,7 @@ use hypertap_tests::namespaces::in_namespaces;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
-use crate::scene::{Scene, listen};
+use crate::scene::{Scene, listen, over_quic};
 
 /// When a peer that is gone has been noticed at the latest.
 const NOTICED: Duration = Duration::from_secs(15);
@@ -77,5 +77,28 @@ fn a_node_whose_addresses_change_is_connected_again() {
         let cut = stream.read(&mut bytes).expect_err("it was cut, not ended");
         assert_eq!(cut.kind(), ErrorKind::ConnectionReset, "{cut}");
         eventually_within(2 * NOTICED, "it is there again", || TcpStream::connect(address).is_ok());
+    });
+}
+
+#[test]
+fn a_peer_that_starts_again_after_it_was_killed_says_so_to_who_still_speaks_to_it() {
+    in_namespaces(|| {
+        let scene = over_quic();
+        let listener = listen(8080);
+        let (_near, far) = scene.start();
+        let mut stream = TcpStream::connect((scene.far.service("web"), 80)).expect("it is reachable");
+        let (mut there, _) = listener.accept().expect("a connection");
+        there.write_all(b"hello").expect("somebody reads");
+        let mut bytes = [0; 5];
+        stream.set_read_timeout(Some(NOTICED)).expect("not zero");
+        stream.read_exact(&mut bytes).expect("what was written");
+        kill(far.pid(), Signal::SIGKILL).expect("it runs");
+        drop(far);
+        let killed = Instant::now();
+        let _again = scene.far.start();
+        // Whatever is sent is answered by a reset, and silence is one only after 12 s.
+        stream.write_all(b"are you there?").expect("it is taken");
+        stream.read(&mut bytes).expect_err("it was cut, not ended");
+        assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     });
 }

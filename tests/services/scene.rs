@@ -215,9 +215,18 @@ pub fn listen(port: u16) -> TcpListener {
 
 /// Two nodes with a web server, whose streams can be reset: on QUIC they cannot.
 pub fn over_tcp() -> Scene {
+    over("/ip4/0.0.0.0/tcp/8001")
+}
+
+/// Two nodes with a web server that have QUIC alone between them.
+pub fn over_quic() -> Scene {
+    over("/ip4/0.0.0.0/udp/8001/quic-v1")
+}
+
+fn over(listen: &str) -> Scene {
     let scene = Scene::new(json!({"web": "/tcp/8080"}));
     for node in [&scene.near, &scene.far] {
-        node.set("listenAddresses", json!(["/ip4/0.0.0.0/tcp/8001"]));
+        node.set("listenAddresses", json!([listen]));
     }
     scene
 }

@@ -7,7 +7,7 @@ mod listener;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt as _};
-use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
+use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::core::{Endpoint as Role, Transport};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
@@ -28,6 +28,7 @@ use quinn::{
     ClientConfig, ConnectError, ConnectionError, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
+use quinn_proto::RandomConnectionIdGenerator;
 use socket2::{Domain, Socket, Type};
 
 use crate::settings::SetBuffers;
@@ -80,7 +81,7 @@ type Event = TransportEvent<Upgrade, QuicError>;
 pub(crate) struct Quic {
     client: ClientConfig,
     server: ServerConfig,
-    endpoint: EndpointConfig,
+    keypair: Keypair,
     handshake_timeout: Duration,
     set_buffers: SetBuffers,
     listeners: SelectAll<Listener>,
@@ -106,12 +107,10 @@ impl Quic {
         let mut server =
             ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(Arc::clone(&tls.server))?));
         server.transport_config(transport).migration(false);
-        let mut endpoint = EndpointConfig::new(Arc::new(ResetKey::of(keypair)));
-        endpoint.supported_versions(vec![1]);
         Ok(Self {
             client,
             server,
-            endpoint,
+            keypair: keypair.clone(),
             handshake_timeout: settings.handshake_timeout,
             set_buffers,
             listeners: SelectAll::new(),
@@ -127,25 +126,24 @@ impl Quic {
         }
         (self.set_buffers)(socket.as_fd(), SOCKET_BUFFER);
         socket.bind(&at.into())?;
-        Endpoint::new(self.endpoint.clone(), server, socket.into(), Arc::new(TokioRuntime))
+        let socket = UdpSocket::from(socket);
+        let mut config = EndpointConfig::new(Arc::new(ResetKey::of(&self.keypair, socket.local_addr()?)));
+        config.supported_versions(vec![1]).cid_generator(|| Box::<RandomConnectionIdGenerator>::default());
+        Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
     }
 
-    /// The socket to dial an address from: a listener's, where the port is to be one, and else one of our own.
-    fn dialer(&mut self, to: IpAddr, port_use: PortUse) -> io::Result<Endpoint> {
-        let nowhere = || match to {
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        if port_use == PortUse::New {
-            return self.open(nowhere(), None);
-        }
-        if let Some(listener) = self.listeners.iter().find(|listener| listener.reaches(to)) {
+    /// The socket to dial an address from: a listener's, so that a NAT has one mapping for both, and one of our own
+    /// where no listener's can be.
+    fn dialer(&mut self, to: IpAddr) -> io::Result<Endpoint> {
+        let source = source(to)?;
+        let at = |ip: IpAddr| self.listeners.iter().find(|listener| listener.ip() == Some(ip));
+        if let Some(listener) = at(anywhere(to).ip()).or_else(|| at(source)) {
             return Ok(listener.endpoint().clone());
         }
         if let Some(endpoint) = self.dialers.get(&to.is_ipv6()) {
             return Ok(endpoint.clone());
         }
-        let endpoint = self.open(nowhere(), None)?;
+        let endpoint = self.open(anywhere(to), None)?;
         self.dialers.insert(to.is_ipv6(), endpoint.clone());
         Ok(endpoint)
     }
@@ -158,7 +156,7 @@ impl Transport for Quic {
     type Dial = Upgrade;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<QuicError>> {
-        let Some(at) = socket_address(&address) else {
+        let Some(at) = parse(&address) else {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         let listener = self
@@ -177,16 +175,14 @@ impl Transport for Quic {
     }
 
     fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Upgrade, TransportError<QuicError>> {
-        let to = socket_address(&address).filter(|to| to.port() != 0 && !to.ip().is_unspecified());
+        let to = parse(&address).filter(|to| to.port() != 0 && !to.ip().is_unspecified());
         let Some(to) = to.filter(|_| options.role == Role::Dialer) else {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
-        let endpoint = self.dialer(to.ip(), options.port_use);
-        let endpoint = endpoint.map_err(|error| TransportError::Other(error.into()))?;
+        let endpoint = self.dialer(to.ip()).map_err(|error| TransportError::Other(error.into()))?;
         let (client, within) = (self.client.clone(), self.handshake_timeout);
         Ok(Box::pin(async move {
-            let connecting = endpoint.connect_with(client, to, SERVER)?;
-            connection::establish(connecting, within).await
+            connection::establish(endpoint.connect_with(client, to, SERVER)?, within).await
         }))
     }
 
@@ -214,13 +210,16 @@ fn transport(settings: &QuicSettings) -> TransportConfig {
     transport
 }
 
-/// What a connection is told that this node knows nothing of, as after a restart (RFC 9000, section 10.3): the
-/// same for a node's whole life.
+/// What vouches for a reset that a connection is told by a socket which knows nothing of it, as after a restart
+/// (RFC 9000, section 10.3). It is the same in each life of a node, and another for each address that a socket is
+/// bound to: what is no connection of one socket may be one of another, which nobody is to be given resets for
+/// (section 21.11).
 struct ResetKey(hmac::Key);
 
 impl ResetKey {
-    fn of(keypair: &Keypair) -> Self {
-        let secret = keypair.derive_secret(b"libp2p quic stateless reset key").unwrap_or_default();
+    fn of(keypair: &Keypair, bound: SocketAddr) -> Self {
+        let what_for = format!("libp2p quic stateless reset key of {bound}");
+        let secret = keypair.derive_secret(what_for.as_bytes()).expect("a key of Ed25519 has a secret");
         Self(hmac::Key::new(hmac::HMAC_SHA256, &secret))
     }
 }
@@ -239,8 +238,26 @@ impl HmacKey for ResetKey {
     }
 }
 
-/// The address in `/ip4/…/udp/…/quic-v1`, with or without who is there.
-fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+/// Any address and port of this machine, of the same version.
+fn anywhere(to: IpAddr) -> SocketAddr {
+    match to {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+/// The address of this machine that it would send from; the kernel says so without sending anything.
+///
+/// # Errors
+/// It would not send there.
+fn source(to: IpAddr) -> io::Result<IpAddr> {
+    let socket = UdpSocket::bind(anywhere(to))?;
+    socket.connect((to, 1))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// The address in `/ip4/…/udp/…/quic-v1`, whoever is said to be there.
+fn parse(address: &Multiaddr) -> Option<SocketAddr> {
     let mut parts = address.iter();
     let ip = match parts.next()? {
         Protocol::Ip4(ip) => ip.into(),
@@ -248,12 +265,32 @@ fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
         _ => return None,
     };
     let (Protocol::Udp(port), Protocol::QuicV1) = (parts.next()?, parts.next()?) else { return None };
-    match (parts.next(), parts.next()) {
-        (None | Some(Protocol::P2p(_)), None) => Some(SocketAddr::new(ip, port)),
-        _ => None,
-    }
+    let rest = parts.filter(|part| !matches!(part, Protocol::P2p(_))).count();
+    (rest == 0).then_some(SocketAddr::new(ip, port))
 }
 
 fn multiaddr(address: SocketAddr) -> Multiaddr {
     Multiaddr::from(address.ip()).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_is_vouched_for_alike_in_each_life_and_by_no_other_socket() {
+        let sign = |seed: u8, bound: &str| {
+            let keypair = Keypair::ed25519_from_bytes([seed; 32]).expect("any seed is a key");
+            let mut signature = [0; 32];
+            ResetKey::of(&keypair, bound.parse().expect("an address")).sign(b"an id", &mut signature);
+            signature
+        };
+        let here = sign(1, "0.0.0.0:8001");
+        assert_eq!(sign(1, "0.0.0.0:8001"), here);
+        for (seed, bound) in
+            [(1, "[::]:8001"), (1, "0.0.0.0:8002"), (1, "192.0.2.1:8001"), (2, "0.0.0.0:8001")]
+        {
+            assert_ne!(sign(seed, bound), here);
+        }
+    }
 }

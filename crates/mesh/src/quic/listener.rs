@@ -13,7 +13,7 @@ use if_watch::tokio::IfWatcher;
 use libp2p::core::transport::{ListenerId, TransportEvent};
 use quinn::{Endpoint, Incoming};
 
-use super::{Event, connection, multiaddr};
+use super::{Event, QuicError, connection, multiaddr};
 
 /// What there is to hear of one. It ends when it was closed.
 pub(super) struct Listener {
@@ -70,17 +70,16 @@ impl Listener {
         &self.endpoint
     }
 
-    /// Whether an address can be dialled from its socket.
-    pub(super) fn reaches(&self, to: IpAddr) -> bool {
-        let from = self.bound.ip();
-        let is_near = from.is_unspecified() || from.is_loopback() == to.is_loopback();
-        self.state == State::Open && from.is_ipv4() == to.is_ipv4() && is_near
+    /// The address that it is bound to, while it is open.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        (self.state == State::Open).then(|| self.bound.ip())
     }
 
     /// Takes no more connections. Those that it has taken go on.
     pub(super) fn close(&mut self) {
         if self.state == State::Open {
             self.state = State::Closing;
+            self.endpoint.set_server_config(None);
             if let Some(waker) = self.waker.take() {
                 waker.wake();
             }
@@ -126,8 +125,8 @@ impl Listener {
         loop {
             let incoming = std::task::ready!(self.accepting.as_mut().poll(cx));
             let Some(incoming) = incoming else {
-                self.state = State::Closing;
-                return Poll::Ready(self.end());
+                // The socket has failed.
+                return Poll::Ready(self.end(Err(io::Error::from(io::ErrorKind::BrokenPipe).into())));
             };
             self.accepting = accept(&self.endpoint);
             let from = incoming.remote_address();
@@ -146,9 +145,9 @@ impl Listener {
         }
     }
 
-    fn end(&mut self) -> Event {
+    fn end(&mut self, reason: Result<(), QuicError>) -> Event {
         self.state = State::Closed;
-        TransportEvent::ListenerClosed { listener_id: self.id, reason: Ok(()) }
+        TransportEvent::ListenerClosed { listener_id: self.id, reason }
     }
 }
 
@@ -158,7 +157,7 @@ impl Stream for Listener {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         match self.state {
             State::Open => {}
-            State::Closing => return Poll::Ready(Some(self.end())),
+            State::Closing => return Poll::Ready(Some(self.end(Ok(())))),
             State::Closed => return Poll::Ready(None),
         }
         if let Poll::Ready(event) = self.poll_addresses(cx) {
