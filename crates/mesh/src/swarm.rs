@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::Either;
+use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::{Boxed, PortUse, dummy};
+use libp2p::core::transport::{Boxed, dummy};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
@@ -108,22 +109,20 @@ pub(crate) fn build(
 fn transport(keypair: &Keypair, surroundings: Surroundings) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let Surroundings { is_inside, leads_inside, set_buffers } = surroundings;
     let tls = Tls::new(keypair).map_err(io::Error::other)?;
-    // From a port of its own: from the listener's, two nodes that dial each other at once would meet in
-    // one TCP connection with two callers.
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let tcp = Guard::new(tcp, is_inside, Arc::clone(&leads_inside), PortUse::New)
+    let tcp = Guard::new(tcp, is_inside, Arc::clone(&leads_inside))
         .upgrade(Version::V1Lazy)
         .authenticate(Security::new(tls.clone(), keypair).map_err(io::Error::other)?)
         .multiplex(yamux::Upgrade::new(YamuxSettings::default()))
         .timeout(CONNECT_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer))));
     let quic = Quic::new(&tls, keypair, &QUIC, set_buffers).map_err(io::Error::other)?;
-    // From the listener's port, so that a NAT has one mapping for both.
-    let quic = Guard::new(quic, is_inside, leads_inside, PortUse::Reuse)
+    let quic = Guard::new(quic, is_inside, leads_inside)
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let direct = quic.or_transport(tcp).map(|either, _| match either {
         Either::Left(connection) | Either::Right(connection) => connection,
     });
+    let direct = direct.and_then(as_dialled);
     // Asked first whether it can be read, since a transport that is given away does not come back.
     if let Err(error) = dns::tokio::Transport::system(dummy::DummyTransport::<()>::new()) {
         tracing::warn!(%error, "peers' addresses that are names cannot be resolved: this machine names no server");
@@ -132,22 +131,50 @@ fn transport(keypair: &Keypair, surroundings: Surroundings) -> io::Result<Boxed<
     Ok(dns::tokio::Transport::system(direct)?.boxed())
 }
 
-/// Whether nobody listens there yet. libp2p lets several programs of one user listen on one TCP port
-/// (`SO_REUSEPORT`), each of which would get some of the connections.
+/// Somebody else answers where a peer was dialled.
+#[derive(Debug, thiserror::Error)]
+#[error("somebody else is there: {0}")]
+struct SomebodyElse(PeerId);
+
+/// A connection, if it is to whom it was made for. Said here, the peer's other addresses are still tried, which
+/// libp2p gives up with the first connection that there is.
+async fn as_dialled<C>(connected: (PeerId, C), point: ConnectedPoint) -> Result<(PeerId, C), SomebodyElse> {
+    let ConnectedPoint::Dialer { address, .. } = point else { return Ok(connected) };
+    match address.iter().last() {
+        Some(Protocol::P2p(whom)) if whom != connected.0 => Err(SomebodyElse(connected.0)),
+        _ => Ok(connected),
+    }
+}
+
+/// Whether this node can listen there, and nobody does yet. libp2p lets several programs of one user listen on
+/// one TCP port (`SO_REUSEPORT`), each of which would get some of the connections.
 ///
 /// # Errors
-/// Somebody does, or the machine has no such address.
+/// Somebody does, or the machine has no such address, or it is one of a link, whose name cannot be said.
 pub(crate) fn check_free(address: &Multiaddr) -> io::Result<()> {
     let mut parts = address.iter();
-    let (ip, port) = match (parts.next(), parts.next()) {
-        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) => (IpAddr::V4(ip), port),
-        (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port))) => (IpAddr::V6(ip), port),
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local() => {
+            let reason =
+                "an address of one link means nothing without its interface, which cannot be said here";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    let (port, kind) = match parts.next() {
+        Some(Protocol::Tcp(port)) => (port, Type::STREAM),
+        Some(Protocol::Udp(port)) => (port, Type::DGRAM),
         _ => return Ok(()),
     };
     let at = SocketAddr::new(ip, port);
-    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+    let socket = Socket::new(Domain::for_address(at), kind, None)?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if kind == Type::DGRAM {
+        return socket.bind(&at.into());
     }
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;

@@ -3,6 +3,7 @@
 
 mod fixture;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use fixture::{
     Node, PATIENCE, QUIC, TCP, address, echo, eventually, exchange, expect_event, id, pair, settings, start,
 };
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-use hypertap_mesh::{MeshEvent, Multiaddr, PeerSettings, StartError};
+use hypertap_mesh::{Mesh, MeshEvent, Multiaddr, PeerSettings, StartError};
 use libp2p::multiaddr::Protocol;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
@@ -158,6 +159,24 @@ async fn an_address_inside_the_tunnel_is_never_dialled() {
 }
 
 #[tokio::test]
+async fn somebody_else_at_an_address_keeps_nobody_from_another() {
+    for (theirs, right) in [(QUIC, QUIC), (TCP, TCP), (TCP, QUIC)] {
+        let stranger = start(settings(3, &[theirs], &[])).await;
+        for _ in 0..10 {
+            let one = start(settings(1, &[right], &[2])).await;
+            let mut two = settings(2, &[], &[]);
+            let addresses = [stranger.mesh.listening(), one.mesh.listening()].concat();
+            two.peers = vec![PeerSettings { id: one.id, addresses }];
+            let two = start(two).await;
+            assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
+            assert_eq!(two.peer(&one.id).last_error, None);
+            two.mesh.close().await;
+            one.mesh.close().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_leads_into_the_tunnel_is_dialled_when_it_no_longer_does() {
     let one = start(settings(1, &[TCP, QUIC], &[2])).await;
     let mut two = settings(2, &[], &[]);
@@ -206,20 +225,42 @@ async fn a_connection_from_inside_the_tunnel_is_refused() {
 
 #[tokio::test]
 async fn a_place_that_is_taken_is_an_error_with_its_address() {
-    let one = start(settings(1, &[TCP], &[])).await;
-    let mut two = settings(2, &[], &[]);
-    two.listen = one.mesh.listening();
-    let error = hypertap_mesh::Mesh::start(two).await.map(drop).expect_err("it is taken");
-    let StartError::Listen { address, source } = error else { panic!("{error}") };
-    assert_eq!(address, one.mesh.listening()[0]);
-    assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+    for listen in [TCP, QUIC] {
+        let one = start(settings(1, &[listen], &[])).await;
+        let mut two = settings(2, &[], &[]);
+        two.listen = one.mesh.listening();
+        let error = Mesh::start(two).await.map(drop).expect_err("it is taken");
+        let StartError::Listen { address, source } = error else { panic!("{error}") };
+        assert_eq!(address, one.mesh.listening()[0]);
+        assert_eq!(source.kind(), ErrorKind::AddrInUse);
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_the_machine_has_not_are_left_out() {
+    let absent = ["/ip4/192.0.2.77/tcp/8001", "/ip4/192.0.2.77/udp/8001/quic-v1"];
+    let one = start(settings(1, &[absent[0], absent[1], QUIC], &[])).await;
+    assert_eq!(one.mesh.listening().len(), 1);
+    for listen in absent {
+        let error = Mesh::start(settings(1, &[listen], &[])).await.map(drop).expect_err("there is no other");
+        let StartError::Listen { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), ErrorKind::AddrNotAvailable);
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_one_link_is_an_error() {
+    for listen in ["/ip6/fe80::1/tcp/0", "/ip6/fe80::1/udp/0/quic-v1"] {
+        let error = Mesh::start(settings(1, &[listen], &[])).await.map(drop).expect_err("of which link?");
+        assert!(error.to_string().contains("interface"), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn a_bootstrap_address_that_names_nobody_is_an_error() {
     let mut one = settings(1, &[], &[]);
     one.bootstrap = vec![address("/ip4/192.0.2.1/tcp/1")];
-    let error = hypertap_mesh::Mesh::start(one).await.map(drop).expect_err("whose is it?");
+    let error = Mesh::start(one).await.map(drop).expect_err("whose is it?");
     assert!(matches!(error, StartError::BootstrapWithoutPeer(_)), "{error}");
 }
 

@@ -15,18 +15,11 @@ pub(super) struct Guard<T> {
     inner: T,
     is_inside: fn(IpAddr) -> bool,
     leads_inside: LeadsInside,
-    port_use: PortUse,
 }
 
 impl<T> Guard<T> {
-    /// `port_use`: which port every dial comes from.
-    pub(super) fn new(
-        inner: T,
-        is_inside: fn(IpAddr) -> bool,
-        leads_inside: LeadsInside,
-        port_use: PortUse,
-    ) -> Self {
-        Self { inner, is_inside, leads_inside, port_use }
+    pub(super) fn new(inner: T, is_inside: fn(IpAddr) -> bool, leads_inside: LeadsInside) -> Self {
+        Self { inner, is_inside, leads_inside }
     }
 
     fn is_inside(&self, address: &Multiaddr) -> bool {
@@ -52,7 +45,9 @@ impl<T: Transport + Unpin> Transport for Guard<T> {
         if addresses::ip(&address).is_some_and(|ip| (self.leads_inside)(ip)) {
             return Err(TransportError::MultiaddrNotSupported(address));
         }
-        self.inner.dial(address, DialOpts { port_use: self.port_use, ..options })
+        // TCP from a port of its own: from the listener's, two nodes that dial each other at once would meet in
+        // one connection with two callers.
+        self.inner.dial(address, DialOpts { port_use: PortUse::New, ..options })
     }
 
     fn poll(
