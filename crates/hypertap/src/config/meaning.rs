@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use hypertap_engine::services::peers::PeerTable;
-use hypertap_engine::services::registry::Registry;
+use hypertap_engine::services::registry::{Registry, RegistryError};
 use hypertap_wire::peer_id::PrivateKey;
 use hypertap_wire::service_address::LOCAL_SERVICES_IPV4;
 use ipnet::Ipv4Net;
@@ -20,7 +20,8 @@ const DOMAIN: &str = "hyprspace";
 /// What a form means; `key_file` as for [`super::parse`].
 ///
 /// # Errors
-/// Every value that means nothing, and the first two peers, and services, that cannot be told apart.
+/// Every value that means nothing, all services that cannot be told apart, of those that are right otherwise, and
+/// the first two such peers.
 pub(super) fn of(
     form: Form,
     key_file: impl FnOnce(&Path) -> io::Result<String>,
@@ -34,8 +35,13 @@ pub(super) fn of(
     let peers = peers::read(form.peers.unwrap_or_default(), &mut faults);
     let table = table(key.as_ref(), &peers, local.unwrap_or(LOCAL_SERVICES_IPV4), &mut faults);
     let services = services::read(form.services.unwrap_or_default(), table.as_ref(), &mut faults);
-    if let Err(error) = Registry::new(services.iter().cloned()) {
+    let mut registry = Registry::default();
+    for error in services.iter().filter_map(|service| registry.add(service.clone()).err()) {
+        let is_last = matches!(error, RegistryError::TooMany(_));
         faults.add_key("services", error);
+        if is_last {
+            break;
+        }
     }
     let mut list = |at, texts: Option<Vec<String>>, default: fn() -> _, read: fn(&str) -> _| {
         texts.map_or_else(default, |texts| multiaddrs(at, &texts, read, &mut faults))

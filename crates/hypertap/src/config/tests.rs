@@ -284,6 +284,14 @@ fn all_faults_are_named_at_once() {
 }
 
 #[test]
+fn all_services_that_cannot_be_told_apart_are_named_at_once() {
+    let services = json!({"ftp": "/tcp/1", "ntp": "/tcp/2", "a": "/tcp/3", "c": "/tcp/4", "web": "/tcp/5"});
+    let faults = with(json!({"services": services})).unwrap_err();
+    let [first, second] = faults.as_slice() else { panic!("{faults:?}") };
+    assert!(first.contains("a and c") && second.contains("ftp and ntp"), "{faults:?}");
+}
+
+#[test]
 fn what_is_no_json_object_is_refused_with_its_place() {
     for (text, words) in [
         ("", "it is not JSON: EOF"),
