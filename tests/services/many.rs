@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use hypertap_tests::machine::{ip, run};
 use hypertap_tests::namespaces::{in_namespaces, in_namespaces_within};
 use hypertap_tests::{Daemon, TIME, eventually, eventually_within};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::json;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use crate::bytes::pattern;
 use crate::scene::{Scene, in_far, listen};
@@ -126,6 +127,23 @@ fn ten_thousand_connections_are_open_at_once_and_none_gets_anothers_bytes() {
         drop(streams);
         eventually_within(6 * TIME, "their files are closed", || open_files(&far) <= before + 8);
         drop(near);
+    });
+}
+
+#[test]
+fn what_thousands_send_at_once_waits_for_the_node() {
+    in_namespaces(|| {
+        let scene = Scene::new(json!({"echo": "/tcp/7000"}));
+        let (near, _far) = scene.start();
+        near.signal(Signal::SIGSTOP);
+        let socket = UdpSocket::bind("[::]:0").expect("a port is free");
+        for _ in 0..4000 {
+            socket.send_to(b"x", (scene.far.service("echo"), 7)).expect("it is routed");
+        }
+        near.signal(Signal::SIGCONT);
+        let said = run("ip", &["-j", "-s", "link", "show", "hypertap"]);
+        let link: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(link[0]["stats64"]["tx"]["dropped"], json!(0), "{said}");
     });
 }
 

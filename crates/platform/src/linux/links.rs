@@ -57,6 +57,11 @@ pub(crate) fn set_mtu(netlink: &mut Netlink, index: u32, mtu: u32) -> io::Result
     change(netlink, index, vec![LinkAttribute::Mtu(mtu)], LinkFlags::empty())
 }
 
+/// Sets how many packets wait in the link's queue until somebody reads them; later ones are dropped.
+pub(crate) fn set_queue_length(netlink: &mut Netlink, index: u32, packets: u32) -> io::Result<()> {
+    change(netlink, index, vec![LinkAttribute::TxQueueLen(packets)], LinkFlags::empty())
+}
+
 /// Sets the link's own address.
 pub(crate) fn set_mac(netlink: &mut Netlink, index: u32, mac: MacAddress) -> io::Result<()> {
     change(netlink, index, vec![LinkAttribute::Address(mac.0.to_vec())], LinkFlags::empty())

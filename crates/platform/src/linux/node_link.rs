@@ -22,6 +22,11 @@ use super::{ipv6, tun};
 use crate::node_link::{NodeLinkSpec, NodeRoutes};
 use crate::privileged::{MachineError, Offload, TunSpec};
 
+/// Packets that wait in the interface until the node reads them. Where thousands of connections send at
+/// once, as their timers make them, most of it would be lost in the kernel's own 500, again and again. As segments
+/// they may be 64 KiB each, 256 MiB in all while the node is stopped; what connections send is theirs anyway.
+const QUEUE_LENGTH: u32 = 4096;
+
 /// A node's interface, and the socket through which its routes are changed.
 pub struct NodeLink {
     netlink: Netlink,
@@ -145,6 +150,8 @@ impl NodeLink {
         }
         ipv6::allow(&name);
         links::set_mtu(netlink, index, spec.mtu).map_err(of(format!("set MTU {} on {name}", spec.mtu)))?;
+        links::set_queue_length(netlink, index, QUEUE_LENGTH)
+            .map_err(of(format!("set the queue length {QUEUE_LENGTH} on {name}")))?;
         links::forbid_autoconfiguration(netlink, index, &name)
             .map_err(of(format!("keep {name} without other addresses")))?;
         for address in self.addresses {
