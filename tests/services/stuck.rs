@@ -8,9 +8,9 @@ use std::time::Duration;
 use hypertap_tests::namespaces::in_namespaces;
 use hypertap_tests::{TIME, eventually_within};
 use nix::sys::socket::{setsockopt, sockopt};
-use serde_json::json;
 
-use crate::scene::{Scene, listen, over_tcp, reset};
+use crate::bytes::pattern;
+use crate::scene::{Scene, listen, over_quic, over_tcp, reset};
 
 /// Within which a connection ends whose one side is gone: the loss of a peer is noticed in 15 s, and what came from it
 /// is given 10 more.
@@ -57,12 +57,51 @@ fn a_dead_peers_connections_end_though_their_target_takes_nothing() {
 #[test]
 fn a_dead_peers_connections_by_quic_end_though_their_target_takes_nothing() {
     in_namespaces(|| {
-        let scene = Scene::new(json!({"web": "/tcp/8080"}));
-        for node in [&scene.near, &scene.far] {
-            node.set("listenAddresses", json!(["/ip4/0.0.0.0/udp/8001/quic-v1"]));
-        }
-        assert_a_dead_peers_connections_end(&scene);
+        assert_a_dead_peers_connections_end(&over_quic());
     });
+}
+
+/// Sixteen programs and as many targets that take nothing, each with all under way towards it that fits, and then one
+/// connection whose ends take everything.
+#[track_caller]
+fn assert_the_stuck_delay_no_other(scene: &Scene) {
+    const STUCK: usize = 16;
+    let listener = listen(8080);
+    let _nodes = scene.start();
+    let connect = || {
+        let client = TcpStream::connect((scene.far.service("web"), 80)).expect("it is reachable");
+        (client, listener.accept().expect("a connection").0)
+    };
+    let mut stuck: Vec<_> = (0..2 * STUCK).map(|_| connect()).collect();
+    thread::scope(|scope| {
+        for (number, (client, target)) in stuck.iter_mut().enumerate() {
+            scope.spawn(move || fill(if number < STUCK { target } else { client }));
+        }
+    });
+    let (client, target) = connect();
+    for (mut from, mut to) in [(&client, &target), (&target, &client)] {
+        for end in [from, to] {
+            end.set_read_timeout(Some(TIME)).expect("not zero");
+            end.set_write_timeout(Some(TIME)).expect("not zero");
+        }
+        thread::scope(|scope| {
+            scope.spawn(move || from.write_all(&pattern(8 << 20, 3)).expect("somebody reads"));
+            let mut came = vec![0; 8 << 20];
+            to.read_exact(&mut came).expect("it is sent");
+            assert!(came == pattern(8 << 20, 3), "other bytes");
+        });
+    }
+    assert_eq!(connections(scene), 2 * STUCK as u64 + 1);
+}
+
+#[test]
+fn sixteen_that_take_nothing_delay_no_other() {
+    in_namespaces(|| assert_the_stuck_delay_no_other(&over_tcp()));
+}
+
+#[test]
+fn sixteen_that_take_nothing_delay_no_other_by_quic() {
+    in_namespaces(|| assert_the_stuck_delay_no_other(&over_quic()));
 }
 
 #[test]
