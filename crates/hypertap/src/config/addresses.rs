@@ -46,6 +46,10 @@ pub(super) enum AddressError {
     Syntax(multiaddr::Error),
     #[error("nothing can listen there: expected /ip4/A or /ip6/A, then /tcp/PORT or /udp/PORT/quic-v1")]
     NoListener,
+    #[error(
+        "{0} is no address that one machine has for itself: expected one of this machine's, 0.0.0.0 or ::"
+    )]
+    NoHost(IpAddr),
     #[error("nothing can be dialled there: expected /ip4, /ip6 or /dns with a port, or /dnsaddr, first")]
     NotDialled,
     #[error("{0} is an address inside this network, which nothing outside it has")]
@@ -82,8 +86,17 @@ pub(super) fn listen(text: &str) -> Result<Multiaddr, AddressError> {
         [ip, Protocol::Tcp(_)] | [ip, Protocol::Udp(_), Protocol::QuicV1] => ip_of(ip),
         _ => None,
     };
-    outside(ip.ok_or(AddressError::NoListener)?)?;
-    Ok(address)
+    let ip = ip.ok_or(AddressError::NoListener)?;
+    outside(ip)?;
+    if is_of_host(ip) { Ok(address) } else { Err(AddressError::NoHost(ip)) }
+}
+
+/// Whether a socket can be bound to it: not an address of many, nor one that is different on each link (which
+/// a multiaddr cannot name), nor IPv4 in IPv6's clothes (which a socket of IPv6 alone does not take).
+fn is_of_host(ip: IpAddr) -> bool {
+    let is_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let is_mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+    !ip.is_multicast() && ip != Ipv4Addr::BROADCAST && !is_link && !is_mapped
 }
 
 /// An address to dial a peer at; `peer`'s own id may be at its end.
@@ -205,6 +218,16 @@ mod tests {
             assert!(error.contains("/ip4"), "{bad}: {error}");
         }
         assert!(matches!(listen("/ip4/100.64.1.2/tcp/1"), Err(AddressError::Inside(_))));
+        for bad in [
+            "/ip6/fe80::1",
+            "/ip6/::ffff:192.0.2.1",
+            "/ip4/224.0.0.9",
+            "/ip6/ff02::1",
+            "/ip4/255.255.255.255",
+        ] {
+            let bad = format!("{bad}/udp/8001/quic-v1");
+            assert!(matches!(listen(&bad), Err(AddressError::NoHost(_))), "{bad}");
+        }
     }
 
     #[test]
