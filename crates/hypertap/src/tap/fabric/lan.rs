@@ -307,6 +307,11 @@ impl Lan {
         }
     }
 
+    /// Whether the host is not read from, for now.
+    pub(super) fn is_host_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
     /// Whether there are other ports than the one in `slot`, and for each of them so many bytes wait.
     fn others_have(&self, slot: usize, bytes: usize) -> bool {
         let mut others = self.ports().filter(|port| port.id.slot() != slot).peekable();

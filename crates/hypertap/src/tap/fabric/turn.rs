@@ -29,6 +29,7 @@ use super::messages::Messages;
 use super::modem::{MAX_MESSAGE, ModemLine};
 use super::outbox::Outbox;
 use super::port::{Link, Stream};
+use super::waiting::Waiting;
 use super::{
     ClientEnd, ClientId, DropReason, FabricEvent, FabricSettings, ListenId, Origin, Place, PortReport, Report,
 };
@@ -79,6 +80,7 @@ struct Thread {
     waker: Waker,
     max_frame: usize,
     started: Instant,
+    waiting: Waiting,
 }
 
 /// The thread's life: until it is stopped, or nobody can tell it anything any more.
@@ -104,6 +106,7 @@ pub(super) fn run(start: Start) {
         waker,
         max_frame,
         started: Instant::now(),
+        waiting: Waiting::default(),
     };
     let mut ready = Vec::new();
     while !stop.load(Ordering::Acquire) {
@@ -117,7 +120,7 @@ impl Thread {
     fn turn(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
         let due = self.due();
         let timeout = due.map(|due| due.saturating_sub(self.started.elapsed()));
-        self.lan.poller.wait(ready, timeout)?;
+        self.waiting.wait(&mut self.lan.poller, ready, timeout)?;
         self.lan.now = self.started.elapsed();
         for one in &*ready {
             match one.token {
@@ -125,6 +128,16 @@ impl Thread {
                 token @ DOORS.. => self.open_door(usize::try_from(token - DOORS).unwrap_or(usize::MAX)),
                 token => self.serve(usize::try_from(token - PORTS).unwrap_or(usize::MAX), *one),
             }
+            self.settle();
+        }
+        // Answers to what clients have sent, on which they wait, are there at once.
+        if let Some(host) = self.host
+            && !self.lan.is_host_paused()
+            && ready
+                .iter()
+                .any(|one| (PORTS..DOORS).contains(&one.token) && one.token != PORTS + host.slot() as u64)
+        {
+            self.read(host.slot());
             self.settle();
         }
         if due.is_some_and(|due| due <= self.lan.now) {
