@@ -19,8 +19,8 @@ const END: Duration = Duration::from_secs(6);
 /// Anybody but root.
 const SOMEBODY: u32 = 1000;
 
-/// What a node says of itself.
-fn status(plan: &Plan) -> Value {
+/// What a node says of itself. All in the namespace answer.
+pub fn status(plan: &Plan) -> Value {
     let Asked { code, text, .. } = plan.ask(&["status", "--json"]);
     assert_eq!(code, Some(0), "{text}");
     let all: Value = serde_json::from_str(&text).expect("JSON");

@@ -10,6 +10,7 @@ mod floods;
 mod life;
 mod many;
 mod member;
+mod named;
 mod openings;
 mod pex;
 mod programs;

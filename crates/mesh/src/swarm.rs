@@ -6,6 +6,7 @@
 mod closing;
 mod guard;
 mod mdns;
+mod names;
 mod security;
 
 use std::io;
@@ -16,13 +17,13 @@ use std::time::Duration;
 use futures::future::Either;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::{Boxed, dummy};
+use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, Swarm};
-use libp2p::{Multiaddr, PeerId, Transport, dns, identify, ping, tcp};
+use libp2p::{Multiaddr, PeerId, Transport, identify, ping, tcp};
 
 use socket2::{Domain, Socket, Type};
 
@@ -34,6 +35,7 @@ use crate::yamux::{self, YamuxSettings};
 use closing::Closing;
 use guard::Guard;
 use mdns::Mdns;
+use names::Names;
 use security::Security;
 
 /// How long a connection may take from the first packet to the agreed multiplexer.
@@ -122,13 +124,7 @@ fn transport(keypair: &Keypair, surroundings: Surroundings) -> io::Result<Boxed<
     let direct = quic.or_transport(tcp).map(|either, _| match either {
         Either::Left(connection) | Either::Right(connection) => connection,
     });
-    let direct = direct.and_then(as_dialled);
-    // Asked first whether it can be read, since a transport that is given away does not come back.
-    if let Err(error) = dns::tokio::Transport::system(dummy::DummyTransport::<()>::new()) {
-        tracing::warn!(%error, "peers' addresses that are names cannot be resolved: this machine names no server");
-        return Ok(direct.boxed());
-    }
-    Ok(dns::tokio::Transport::system(direct)?.boxed())
+    Ok(Names::new(direct.and_then(as_dialled).boxed()).boxed())
 }
 
 /// Somebody else answers where a peer was dialled.
