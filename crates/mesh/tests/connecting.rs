@@ -12,7 +12,7 @@ use fixture::{
     Node, PATIENCE, QUIC, TCP, address, echo, eventually, exchange, expect_event, id, pair, settings, start,
 };
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-use hypertap_mesh::{Mesh, MeshEvent, Multiaddr, PeerSettings, StartError};
+use hypertap_mesh::{Mesh, MeshEvent, Multiaddr, PeerSettings, StartError, Transport};
 use libp2p::multiaddr::Protocol;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
@@ -174,6 +174,37 @@ async fn somebody_else_at_an_address_keeps_nobody_from_another() {
             one.mesh.close().await;
         }
     }
+}
+
+#[tokio::test]
+async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
+    let one = start(settings(1, &[TCP, QUIC], &[2])).await;
+    let is_quic = |address: &Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
+    let (quic, tcp): (Vec<_>, Vec<_>) = one.mesh.listening().into_iter().partition(is_quic);
+    let target = ("127.0.0.1", port(&tcp[0]));
+    let longer = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let at = longer.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = longer.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let mut far = TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    let mut by_tcp = 0;
+    for _ in 0..5 {
+        let mut two = settings(2, &[], &[]);
+        let addresses = vec![quic[0].clone(), address(&format!("/ip4/127.0.0.1/tcp/{at}"))];
+        two.peers = vec![PeerSettings { id: one.id, addresses }];
+        let two = start(two).await;
+        assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
+        by_tcp += usize::from(two.peer(&one.id).connections[0].transport == Transport::Tcp);
+        two.mesh.close().await;
+    }
+    // A machine that has much else to do may be late now and then.
+    assert!(by_tcp > 2, "{by_tcp} of 5");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ impl Listener {
             let incoming = std::task::ready!(self.accepting.as_mut().poll(cx));
             let Some(incoming) = incoming else {
                 // The socket has failed.
-                return Poll::Ready(self.end(Err(io::Error::from(io::ErrorKind::BrokenPipe).into())));
+                return Poll::Ready(self.end(Err(io::Error::other("its socket failed").into())));
             };
             self.accepting = accept(&self.endpoint);
             let from = incoming.remote_address();
