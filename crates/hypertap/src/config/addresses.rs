@@ -1,6 +1,6 @@
 //! Where nodes are to be found: multiaddrs to listen at and to dial, the domain, the local network.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hypertap_wire::label::{Label, LabelError};
 use hypertap_wire::peer_id::PeerId;
@@ -46,6 +46,12 @@ pub(super) enum AddressError {
     Syntax(multiaddr::Error),
     #[error("nothing can listen there: expected /ip4/A or /ip6/A, then /tcp/PORT or /udp/PORT/quic-v1")]
     NoListener,
+    #[error("{0} means nothing without its link, which cannot be said here: expected another address, or ::")]
+    OfLink(Ipv6Addr),
+    #[error("it is an IPv4 address: expected /ip4/{0}")]
+    Mapped(Ipv4Addr),
+    #[error("{0} is an address of many: expected one of this machine's, 0.0.0.0 or ::")]
+    OfMany(IpAddr),
     #[error("nothing can be dialled there: expected /ip4, /ip6 or /dns with a port, or /dnsaddr, first")]
     NotDialled,
     #[error("{0} is an address inside this network, which nothing outside it has")]
@@ -82,8 +88,23 @@ pub(super) fn listen(text: &str) -> Result<Multiaddr, AddressError> {
         [ip, Protocol::Tcp(_)] | [ip, Protocol::Udp(_), Protocol::QuicV1] => ip_of(ip),
         _ => None,
     };
-    outside(ip.ok_or(AddressError::NoListener)?)?;
-    Ok(address)
+    let ip = ip.ok_or(AddressError::NoListener)?;
+    outside(ip)?;
+    of_host(ip).map(|()| address)
+}
+
+/// Whether a socket can be bound to it.
+///
+/// # Errors
+/// It is an address of many, or one that is different on each link (which a multiaddr cannot name), or IPv4 in IPv6's
+/// clothes (which a socket of IPv6 alone does not take).
+fn of_host(ip: IpAddr) -> Result<(), AddressError> {
+    match ip {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Err(AddressError::OfLink(ip)),
+        IpAddr::V6(v6) if let Some(v4) = v6.to_ipv4_mapped() => Err(AddressError::Mapped(v4)),
+        ip if ip.is_multicast() || ip == Ipv4Addr::BROADCAST => Err(AddressError::OfMany(ip)),
+        _ => Ok(()),
+    }
 }
 
 /// An address to dial a peer at; `peer`'s own id may be at its end.
@@ -205,6 +226,16 @@ mod tests {
             assert!(error.contains("/ip4"), "{bad}: {error}");
         }
         assert!(matches!(listen("/ip4/100.64.1.2/tcp/1"), Err(AddressError::Inside(_))));
+        for (bad, reason) in [
+            ("/ip6/fe80::1", "without its link"),
+            ("/ip6/::ffff:192.0.2.1", "expected /ip4/192.0.2.1"),
+            ("/ip4/224.0.0.9", "of many"),
+            ("/ip6/ff02::1", "of many"),
+            ("/ip4/255.255.255.255", "of many"),
+        ] {
+            let error = listen(&format!("{bad}/udp/8001/quic-v1")).expect_err(bad).to_string();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
     }
 
     #[test]
