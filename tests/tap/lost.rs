@@ -1,5 +1,6 @@
 //! The interface removed by somebody else, and the server killed.
 
+use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
@@ -39,6 +40,30 @@ fn an_interface_that_somebody_removes_is_made_again_and_clients_stay() {
             server.assert_ends_well();
             assert!(!is_link("tap0"));
         }
+    });
+}
+
+#[test]
+fn an_interface_that_is_removed_while_it_is_not_read_from_is_made_again() {
+    in_namespaces(|| {
+        let path = scratch("tap");
+        let _server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        // From here on it does not read.
+        let client = FrameClient::unix(&path, Wire::Le16);
+        client.ping(GUEST, HOST);
+        let flood = UdpSocket::bind("0.0.0.0:0").expect("a port is free");
+        let dropped =
+            || ip_json("-s link show tap0")[0]["stats64"]["tx"]["dropped"].as_u64().expect("a number");
+        eventually("the kernel keeps nothing more for it", || {
+            let before = dropped();
+            (0..1000).for_each(|_| assert!(flood.send_to(&[0; 1400], (GUEST.1, 9)).is_ok()));
+            dropped() == before + 1000
+        });
+        let index = ip_json("link show tap0")[0]["ifindex"].clone();
+        ip("link del tap0");
+        eventually("it is there again", || {
+            is_link("tap0") && ip_json("link show tap0")[0]["ifindex"] != index
+        });
     });
 }
 

@@ -23,6 +23,7 @@ mod place;
 mod port;
 mod report;
 mod turn;
+mod waiting;
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -36,6 +36,8 @@ pub(super) struct Lan {
     observer: Option<Box<dyn FrameObserver>>,
     /// Since any origin, as of this turn.
     pub(super) now: Duration,
+    /// How many frames have come in since somebody set this to none.
+    pub(super) frames: usize,
     /// The slot of the host's port, while it is not read from.
     paused: Option<usize>,
     /// The slots of guests and message clients that are no longer there, for whoever removes their ports.
@@ -57,6 +59,7 @@ impl Lan {
             dirty: Vec::new(),
             observer,
             now: Duration::ZERO,
+            frames: 0,
             paused: None,
             gone: Vec::new(),
             modems: Vec::new(),
@@ -199,6 +202,7 @@ impl Lan {
         let Some(port) = self.ports.get_mut(from.slot()).and_then(Option::as_mut) else { return };
         let lengths = batch.lengths().skip(frames.start).take(frames.len());
         port.counters.receive(frames.len() as u64, lengths.sum::<usize>() as u64);
+        self.frames += frames.len();
         let origin = port.origin;
         let is_host = origin == Origin::Host;
         if let Some(observer) = &mut self.observer {
@@ -304,6 +308,21 @@ impl Lan {
             && self.poller.change(descriptor, PORTS + host.slot() as u64, Watch::End).is_ok()
         {
             self.paused = Some(host.slot());
+        }
+    }
+
+    /// Whether the host is not read from, for now.
+    pub(super) fn is_host_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Has the poller look at the host again, if it is not read from: whether it is still there.
+    pub(super) fn watch_paused_host(&mut self) {
+        if let Some(slot) = self.paused
+            && let Some(Some(port)) = self.ports.get(slot)
+            && let Some(descriptor) = port.descriptor()
+        {
+            let _ = self.poller.change(descriptor, PORTS + slot as u64, Watch::End);
         }
     }
 

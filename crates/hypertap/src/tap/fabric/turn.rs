@@ -1,42 +1,41 @@
 //! The thread: one turn after the other, each of which reads once from every port that has something.
 
+mod ports;
+
 use std::array;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hypertap_engine::modem::ModemSettings;
 use hypertap_engine::switch::PortId;
 use hypertap_platform::guest_socket::GuestSocket;
 use hypertap_platform::poller::{Poller, Ready, Waker, Watch};
 use hypertap_platform::queue::{PacketQueue, receive_batch};
 use hypertap_wire::batch::Batch;
-use hypertap_wire::ethernet::MacAddress;
-use hypertap_wire::frames::{FrameReader, Framing, MAX_HEADER};
+use hypertap_wire::frames::{FrameReader, MAX_HEADER};
 use hypertap_wire::packet::Tally;
 use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::door::{Door, Register};
-use super::incoming::{read_messages, read_modem, read_stream, set_nonblocking};
+use super::incoming::{read_messages, read_modem, read_stream};
 use super::lan::{Lan, PORTS};
-use super::messages::Messages;
-use super::modem::{MAX_MESSAGE, ModemLine};
+use super::modem::ModemLine;
 use super::outbox::Outbox;
-use super::port::{Link, Stream};
-use super::{
-    ClientEnd, ClientId, DropReason, FabricEvent, FabricSettings, ListenId, Origin, Place, PortReport, Report,
-};
+use super::waiting::Waiting;
+use super::{ClientEnd, ClientId, DropReason, FabricEvent, FabricSettings, Place};
 
 /// The poller's number of the waker.
 const WAKER: u64 = 0;
 /// The first of the poller's numbers that are doors': the door's number is added. Ports are fewer.
 const DOORS: u64 = 1 << 32;
+/// How often the host is looked at while it is not read from: its loss wakes only who reads.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Stations' frames that one turn deals with at most, in batches.
 const STATIONS: usize = 64;
 /// How much is read from a stream at once, in bytes.
@@ -79,6 +78,7 @@ struct Thread {
     waker: Waker,
     max_frame: usize,
     started: Instant,
+    waiting: Waiting,
 }
 
 /// The thread's life: until it is stopped, or nobody can tell it anything any more.
@@ -104,6 +104,7 @@ pub(super) fn run(start: Start) {
         waker,
         max_frame,
         started: Instant::now(),
+        waiting: Waiting::new(Instant::now()),
     };
     let mut ready = Vec::new();
     while !stop.load(Ordering::Acquire) {
@@ -117,15 +118,34 @@ impl Thread {
     fn turn(&mut self, ready: &mut Vec<Ready>) -> io::Result<()> {
         let due = self.due();
         let timeout = due.map(|due| due.saturating_sub(self.started.elapsed()));
-        self.lan.poller.wait(ready, timeout)?;
+        let look = self.lan.is_host_paused().then_some(PAUSE);
+        let timeout = [timeout, look].into_iter().flatten().min();
+        let frames = std::mem::take(&mut self.lan.frames);
+        self.waiting.wait(&mut self.lan.poller, ready, timeout, frames)?;
         self.lan.now = self.started.elapsed();
+        let (mut host, mut has_sent) = (None, false);
         for one in &*ready {
             match one.token {
                 WAKER => self.obey(),
-                token @ DOORS.. => self.open_door(usize::try_from(token - DOORS).unwrap_or(usize::MAX)),
-                token => self.serve(usize::try_from(token - PORTS).unwrap_or(usize::MAX), *one),
+                token @ DOORS.. => {
+                    self.open_door(usize::try_from(token - DOORS).unwrap_or(usize::MAX));
+                    has_sent = true;
+                }
+                token => {
+                    let slot = usize::try_from(token - PORTS).unwrap_or(usize::MAX);
+                    if self.host.is_some_and(|id| id.slot() == slot) {
+                        host = Some(*one);
+                        continue;
+                    }
+                    self.serve(slot, *one);
+                    has_sent |= one.readable;
+                }
             }
             self.settle();
+        }
+        self.serve_host(host, has_sent);
+        if ready.is_empty() {
+            self.lan.watch_paused_host();
         }
         if due.is_some_and(|due| due <= self.lan.now) {
             self.on_timeout();
@@ -138,6 +158,15 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// Serves the host, after all others: the answers to what they have just sent, on which they wait, are there.
+    fn serve_host(&mut self, ready: Option<Ready>, has_sent: bool) {
+        let Some(slot) = self.host.map(PortId::slot) else { return };
+        if ready.is_some_and(|ready| ready.readable) || (has_sent && !self.lan.is_host_paused()) {
+            self.read(slot);
+            self.settle();
+        }
     }
 
     /// When a modem client's line has something to do.
@@ -238,159 +267,6 @@ impl Thread {
             }
             // Nobody can send to a socket that only answers: something is wrong with it.
             None => self.lan.gone.push(slot),
-        }
-    }
-
-    /// Does what was asked for.
-    fn obey(&mut self) {
-        self.waker.clear();
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::AttachHost(queue, mac) => self.attach_host(queue, mac),
-                Command::AttachStream { client, place, stream, framing } => {
-                    self.attach_stream(client, place, stream, framing);
-                }
-                Command::AttachMessages { client, place, socket } => {
-                    self.attach_messages(client, place, socket);
-                }
-                Command::Detach(client, answer) => {
-                    let origin = Origin::Client(client);
-                    let port = self.lan.ports().find(|port| port.origin == origin);
-                    if let Some(slot) = port.map(|port| port.id.slot()) {
-                        let counters = self.lan.report(slot);
-                        self.register.remove(slot, &mut self.lan);
-                        self.remove(slot);
-                        if let Some(counters) = counters {
-                            let _ = answer.send(counters);
-                        }
-                    }
-                }
-                Command::FreeDead(answer) => {
-                    let _ = answer.send(self.register.remove_dead(&mut self.lan));
-                }
-                Command::Report(answer) => {
-                    let _ = answer.send(self.report());
-                }
-                Command::AttachModem { client, place, stream, settings } => {
-                    self.attach_modem(client, place, stream, *settings);
-                }
-                Command::AttachGuests { listen, socket } => self.attach_guests(listen, socket),
-            }
-        }
-    }
-
-    fn attach_host(&mut self, queue: Box<dyn PacketQueue>, mac: MacAddress) {
-        self.detach_host();
-        match self.lan.add(Origin::Host, Link::Host(queue.another()), Some(mac)) {
-            Ok(id) => {
-                self.host = Some(id);
-                self.put_source(id, Source::Host(queue));
-            }
-            Err(error) => self.outbox.tell(FabricEvent::HostGone(error)),
-        }
-    }
-
-    fn detach_host(&mut self) {
-        if let Some(id) = self.host.take() {
-            self.remove(id.slot());
-        }
-    }
-
-    fn lose_host(&mut self, error: io::Error) {
-        if self.host.is_some() {
-            self.detach_host();
-            self.outbox.tell(FabricEvent::HostGone(error));
-        }
-    }
-
-    fn attach_stream(&mut self, client: ClientId, place: Place, stream: OwnedFd, framing: Option<Framing>) {
-        let file = Rc::new(File::from(stream));
-        let link = Link::Stream(Stream::new(Rc::clone(&file), framing));
-        match set_nonblocking(&file).and_then(|()| self.lan.add(Origin::Client(client), link, None)) {
-            Ok(id) => {
-                let reader = FrameReader::new(framing, self.max_frame, READ, FRAMES);
-                self.put_source(id, Source::Stream { client, place, file, reader });
-            }
-            Err(error) => self.refuse(client, place, error),
-        }
-    }
-
-    fn attach_modem(&mut self, client: ClientId, place: Place, stream: OwnedFd, settings: ModemSettings) {
-        let file = Rc::new(File::from(stream));
-        let link = Link::Modem(Box::new(ModemLine::new(Rc::clone(&file), settings)));
-        match set_nonblocking(&file).and_then(|()| self.lan.add(Origin::Client(client), link, None)) {
-            Ok(id) => {
-                let reader = FrameReader::new(Some(Framing::Le16), MAX_MESSAGE, 0, FRAMES);
-                self.put_source(id, Source::Modem { client, place, file, reader });
-                self.modems += 1;
-            }
-            Err(error) => self.refuse(client, place, error),
-        }
-    }
-
-    fn attach_messages(&mut self, client: ClientId, place: Place, socket: GuestSocket) {
-        let link = Messages::new(&socket).map(Link::Messages);
-        match link.and_then(|link| self.lan.add(Origin::Client(client), link, None)) {
-            Ok(id) => self.put_source(id, Source::Messages { client, place, socket }),
-            Err(error) => self.refuse(client, place, error),
-        }
-    }
-
-    /// Tells that a client cannot be a port.
-    fn refuse(&self, client: ClientId, place: Place, error: io::Error) {
-        let counters = Box::new(PortReport::empty(Origin::Client(client)));
-        self.outbox.tell(FabricEvent::ClientEnded { client, end: ClientEnd::Io(error), counters, place });
-    }
-
-    fn attach_guests(&mut self, listen: ListenId, socket: GuestSocket) {
-        let token = DOORS + self.doors.len() as u64;
-        let door = Door::new(listen, socket);
-        let door = door.and_then(|door| {
-            self.lan.poller.add(door.socket().as_fd(), token, Watch::Readable)?;
-            Ok(door)
-        });
-        match door {
-            Ok(door) => self.doors.push(door),
-            Err(error) => tracing::error!(%error, "guests cannot come in by a datagram socket"),
-        }
-    }
-
-    fn put_source(&mut self, id: PortId, source: Source) {
-        if self.sources.len() <= id.slot() {
-            self.sources.resize_with(id.slot() + 1, || None);
-        }
-        self.sources[id.slot()] = Some(source);
-    }
-
-    /// Removes a port and closes what it was on.
-    fn remove(&mut self, slot: usize) -> Option<Source> {
-        self.lan.remove(slot);
-        let source = self.sources.get_mut(slot)?.take();
-        self.modems -= usize::from(matches!(source, Some(Source::Modem { .. })));
-        source
-    }
-
-    /// Removes a client's port and tells why.
-    fn end(&mut self, slot: usize, end: ClientEnd) {
-        let counters = self.lan.report(slot);
-        if let Some(
-            Source::Stream { client, place, .. }
-            | Source::Modem { client, place, .. }
-            | Source::Messages { client, place, .. },
-        ) = self.remove(slot)
-        {
-            let counters = counters.unwrap_or_else(|| PortReport::empty(Origin::Client(client)));
-            let counters = Box::new(counters);
-            self.outbox.tell(FabricEvent::ClientEnded { client, end, counters, place });
-        }
-    }
-
-    fn report(&self) -> Report {
-        Report {
-            ports: self.lan.ports().filter_map(|port| self.lan.report(port.id.slot())).collect(),
-            addresses: self.lan.switch.stations(self.lan.now).count(),
-            strangers: self.register.strangers,
-            cut: self.doors.iter().map(|door| door.socket().cut()).sum(),
         }
     }
 }

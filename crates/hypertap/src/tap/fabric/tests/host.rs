@@ -1,5 +1,9 @@
 //! Between the host and its clients.
 
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
 use super::*;
 
 #[tokio::test]
@@ -183,6 +187,41 @@ async fn clients_outlive_the_host_and_meet_the_next_one() {
     assert_eq!(number(&client.receive_le16()), 2);
     client.send(&[frame(HOST, mac(1), 3, 60)]);
     assert!(machine.receive(1).iter().any(|frame| number(frame) == 3));
+}
+
+/// A host's interface that never tells that it has something.
+struct Silent(Box<dyn PacketQueue>, Arc<UnixStream>);
+
+impl PacketQueue for Silent {
+    fn recv(&mut self, batch: &mut Batch, tally: &mut Tally) -> io::Result<bool> {
+        self.0.recv(batch, tally)
+    }
+
+    fn send(&mut self, batch: &Batch, packets: Range<usize>, tally: &mut Tally) -> io::Result<()> {
+        self.0.send(batch, packets, tally)
+    }
+
+    fn another(&self) -> Box<dyn PacketQueue> {
+        Box::new(Self(self.0.another(), Arc::clone(&self.1)))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+}
+
+#[tokio::test]
+async fn the_hosts_answers_are_looked_for_when_a_client_has_sent() {
+    let bench = Bench::start(1);
+    let (near, far) = MemoryQueue::pair().unwrap();
+    let (never, _other_end) = UnixStream::pair().unwrap();
+    let host = Silent(Box::new(near), Arc::new(never));
+    bench.fabric.attach_host(Box::new(host), MacAddress(HOST)).await;
+    let (mut machine, mut client) = (Machine(far), bench.client(Some(Framing::Le16)).await);
+    let answer = frame([0xff; 6], HOST, 2, 60);
+    machine.send(std::slice::from_ref(&answer));
+    client.send(&[frame(HOST, mac(1), 1, 60)]);
+    assert_eq!(client.receive(1), [answer]);
 }
 
 #[tokio::test]
