@@ -200,9 +200,10 @@ impl Node {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
-                let listening = &mut self.shared.table().listening;
-                if !listening.contains(&address) {
-                    listening.push(address);
+                let mut table = self.shared.table();
+                if !table.listening.contains(&address) {
+                    table.listening.push(address);
+                    table.on_new_network(now);
                 }
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {

@@ -2,8 +2,8 @@
 //!
 //! A peer that is not connected is dialled at all of its addresses at once; the first that answers is
 //! taken. After a failure the next dial waits 1 s, then twice as long each time, 15 s at most, for ever. A
-//! connection that stayed up for a while begins anew at 1 s; one that broke at once, as when the peer does
-//! not know us, counts as a failure.
+//! connection that stayed up for a while begins anew at 1 s, and so does this machine's getting another address, after
+//! which all are dialled; a connection that broke at once, as when the peer does not know us, counts as a failure.
 //!
 //! A connection is dead when nothing has been heard on it for [`SILENCE`]: no answer to a ping, and no
 //! byte on a stream. So one that is busy is alive however late the answers are.
@@ -157,7 +157,15 @@ impl Table {
         }
     }
 
-    /// Says whether it is the first failure since the peer was connected.
+    /// This machine has another address: whoever could not be reached may be now.
+    pub(crate) fn on_new_network(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.failures = 0;
+            peer.dial_soon(now);
+        }
+    }
+
+    /// Says whether it is the first failure since the peer was connected, or the network another.
     pub(crate) fn on_dial_failed(
         &mut self,
         id: &PeerId,
@@ -379,7 +387,7 @@ impl Peer {
         }
     }
 
-    /// There is a new address: no need to wait any longer.
+    /// There is a new address, of the peer or of this machine: no need to wait any longer.
     fn dial_soon(&mut self, now: Instant) {
         if let Dial::At(at) = &mut self.dial {
             *at = now;

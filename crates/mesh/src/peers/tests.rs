@@ -69,6 +69,20 @@ fn a_connection_that_was_up_for_a_while_begins_anew() {
 }
 
 #[test]
+fn another_address_of_this_machine_ends_the_waits_and_begins_anew() {
+    let (mut table, mut now) = table(1);
+    for number in 0..5 {
+        fail(&mut table, &mut now, number);
+    }
+    table.on_dialling(&id(5), connection(5));
+    table.on_dial_failed(&id(5), connection(5), "no route".to_owned(), now);
+    assert!(!due(&table, now + 14 * SECOND));
+    table.on_new_network(now);
+    assert_eq!(fail(&mut table, &mut now, 6), 1);
+    assert_eq!(fail(&mut table, &mut now, 7), 2);
+}
+
+#[test]
 fn a_connection_that_broke_at_once_was_a_failure() {
     let (mut table, mut now) = table(1);
     for number in 0..3 {
