@@ -274,6 +274,7 @@ fn a_node_out_of_descriptors_refuses_and_cuts_nothing() {
         };
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{refused}");
         assert!(!live.is_empty(), "some could be had");
+        far.log_with("all the files are open that may be");
         for (client, target) in &mut live {
             assert_joined(client, target);
             assert_joined(target, client);

@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hypertap_wire::service_stream::Refusal;
 use hypertap_wire::target::{Host, Target, TargetPort};
@@ -105,7 +106,23 @@ pub fn refusal(error: &io::Error) -> Refusal {
         | ErrorKind::WouldBlock => Refusal::TargetRefused,
         ErrorKind::TimedOut => Refusal::TimedOut,
         ErrorKind::ResourceBusy => Refusal::Busy,
-        _ if error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code)) => Refusal::Busy,
+        _ if error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code)) => {
+            say_exhausted();
+            Refusal::Busy
+        }
         _ => Refusal::TargetUnreachable,
+    }
+}
+
+/// Says in the log why connections are refused, once a minute at most.
+fn say_exhausted() {
+    const EVERY: Duration = Duration::from_secs(60);
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_none_or(|said| said.elapsed() >= EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!(
+            "new connections are refused: all the files are open that may be (ulimit -n, LimitNOFILE=)"
+        );
     }
 }
