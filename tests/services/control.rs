@@ -238,6 +238,13 @@ fn the_control_answers_nonsense_with_a_sentence_and_ends_silent_clients() {
         }
         // One that never ends a line, and more clients than there may be, hold up nobody.
         let crowd: Vec<_> = (0..100).map(|_| connect()).collect();
+        for command in ["services", "status"] {
+            let Asked { code, says, .. } = scene.near.ask(&[command]);
+            assert!(
+                code == Some(4) && says.contains("32 clients of its control"),
+                "{command}: {code:?} {says}"
+            );
+        }
         drop(crowd);
         let mut endless = connect();
         let sent = (0..200).try_for_each(|_| endless.write_all(&[b'x'; 16_384]));

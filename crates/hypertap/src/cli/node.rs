@@ -72,10 +72,12 @@ fn exchange(path: &Path, request: &Request) -> io::Result<Map<String, Value>> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(TIME))?;
     stream.set_write_timeout(Some(TIME))?;
-    writeln!(stream, "{}", serde_json::to_string(request)?)?;
+    // A node that has too many clients says so, and has hung up by now.
+    let sent = writeln!(stream, "{}", serde_json::to_string(request)?);
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     if line.is_empty() {
+        sent?;
         return Err(io::Error::new(ErrorKind::UnexpectedEof, "it hung up"));
     }
     Ok(serde_json::from_str(&line)?)

@@ -106,10 +106,13 @@ pub async fn serve(socket: ControlSocket, running: Arc<Running>) -> io::Result<(
             Some(_) = sessions.join_next() => continue,
         };
         match accepted {
-            Ok((stream, _)) if is_permitted(&stream) && sessions.len() < CLIENTS => {
+            Ok((stream, _)) if !is_permitted(&stream) => {
+                tracing::debug!("a client of the control was turned away");
+            }
+            Ok((stream, _)) if sessions.len() >= CLIENTS => turn_away(&stream),
+            Ok((stream, _)) => {
                 sessions.spawn(converse(stream, Arc::clone(&running)));
             }
-            Ok(_) => tracing::debug!("a client of the control was turned away"),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a client of the control");
                 sleep(EXHAUSTED).await;
@@ -121,6 +124,15 @@ pub async fn serve(socket: ControlSocket, running: Arc<Running>) -> io::Result<(
 /// Whether it is root's, or of the user whose node this is; a descriptor may have come into other hands.
 fn is_permitted(stream: &UnixStream) -> bool {
     unix_peer(stream).is_ok_and(|uid| uid == 0 || uid == effective_uid())
+}
+
+/// Tells a client that there are too many.
+fn turn_away(stream: &UnixStream) {
+    let error =
+        anyhow!("{CLIENTS} clients of its control are connected: try again when one of them has ended");
+    let line = format!("{}\n", refusal(&Failure::new(Exit::Taken, error)));
+    // A new connection has room for a line.
+    let _ = stream.try_write(line.as_bytes());
 }
 
 /// Answers a client's lines, one after the other, until it ends or is silent for too long.

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::node::Request;
 use crate::output::Output;
 
-/// What nodes say, and why one of them does not, where it is not for this user. `is_named`: only those are meant.
+/// What nodes say, and why one of them does not, where it is not for this user or has too many clients. `is_named`: only those are meant.
 ///
 /// # Errors
 /// A named one does not answer.
@@ -24,7 +24,7 @@ pub fn ask_nodes<'a>(
         match ask(path, &Request::Status) {
             Ok(answer) => answers.push((*path, answer)),
             Err(failure) if is_named => return Err(failure),
-            Err(failure) if failure.exit == Exit::Right => closed = Some(failure),
+            Err(failure) if matches!(failure.exit, Exit::Right | Exit::Taken) => closed = Some(failure),
             Err(failure) => tracing::debug!("{}", failure.sentence()),
         }
     }
