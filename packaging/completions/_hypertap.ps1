@@ -225,7 +225,7 @@ Register-ArgumentCompleter -Native -CommandName 'hypertap' -ScriptBlock {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration [default: /etc/hypertap/INTERFACE.json]')
             [CompletionResult]::new('-i', '-i', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
             [CompletionResult]::new('--interface', '--interface', [CompletionResultType]::ParameterName, 'The interface that the configuration is for')
-            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'What others call this node [default: its name in the list of peers, or this machine''s]')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'What others call this node; a new configuration keeps it [default: its name in the list of peers, or this machine''s]')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'How log lines are written')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

@@ -207,7 +207,7 @@ set edit:completion:arg-completer[hypertap] = {|@words|
             cand --config 'The configuration [default: /etc/hypertap/INTERFACE.json]'
             cand -i 'The interface that the configuration is for'
             cand --interface 'The interface that the configuration is for'
-            cand --name 'What others call this node [default: its name in the list of peers, or this machine''s]'
+            cand --name 'What others call this node; a new configuration keeps it [default: its name in the list of peers, or this machine''s]'
             cand --log-format 'How log lines are written'
             cand --log 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`'
             cand -h 'Print help (see more with ''--help'')'

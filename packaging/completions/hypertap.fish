@@ -180,7 +180,7 @@ complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -l json -d 'Pr
 complete -c hypertap -n "__fish_hypertap_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hypertap -n "__fish_hypertap_using_subcommand init" -s c -l config -d 'The configuration [default: /etc/hypertap/INTERFACE.json]' -r -F
 complete -c hypertap -n "__fish_hypertap_using_subcommand init" -s i -l interface -d 'The interface that the configuration is for' -r
-complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l name -d 'What others call this node [default: its name in the list of peers, or this machine\'s]' -r
+complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l name -d 'What others call this node; a new configuration keeps it [default: its name in the list of peers, or this machine\'s]' -r
 complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l log-format -d 'How log lines are written' -r -f -a "human\t'For a person; coloured on a terminal'
 json\t'One JSON object a line'"
 complete -c hypertap -n "__fish_hypertap_using_subcommand init" -l log -d 'What is logged: error, warn, info, debug or trace, or a filter like `info,hypertap::tunnel=debug`' -r

@@ -77,7 +77,7 @@ fn init_makes_a_file_once_and_prints_the_same_line_each_time() {
 
         let before = fs::read(&path).expect("made");
         assert_eq!(fs::metadata(&path).expect("made").permissions().mode() & 0o777, 0o600);
-        assert_eq!(done(&["init", "--name", "Gate"], &path), first);
+        assert_eq!(done(&["init"], &path), first, "the name is kept");
         assert_eq!(fs::read(&path).expect("there"), before);
         assert_eq!(fs::read_dir(PathBuf::from(&path).parent().expect("a folder")).expect("made").count(), 1);
         let (code, out, err) = said(&["config", "check", &path]);

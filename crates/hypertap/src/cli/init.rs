@@ -30,7 +30,7 @@ pub struct InitArgs {
     #[command(flatten)]
     place: ConfigPlace,
 
-    /// What others call this node [default: its name in the list of peers, or this machine's]
+    /// What others call this node; a new configuration keeps it [default: its name in the list of peers, or this machine's]
     #[arg(long, value_name = "NAME", value_parser = label)]
     name: Option<Label>,
 }
@@ -65,7 +65,9 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     let is_new = !path.try_exists().with_context(|| format!("cannot look at {}", path.display()))?;
     if is_new {
         let key = config::generate().context("cannot make a key")?;
-        let content = json!({ "privateKey": key.to_multibase(), "peers": [], "services": {} });
+        let own = args.name.iter().map(|name| json!({ "id": key.peer_id(), "name": name }));
+        let peers: Vec<_> = own.collect();
+        let content = json!({ "privateKey": key.to_multibase(), "peers": peers, "services": {} });
         config::create(&path, content.as_object().unwrap_or(&Map::new()))?;
     }
     let config = config::load(&path)?;
