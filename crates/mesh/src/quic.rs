@@ -55,7 +55,7 @@ pub(crate) struct QuicSettings {
     pub(crate) idle_timeout: Duration,
     /// How often it sends something, whatever happens.
     pub(crate) keep_alive: Duration,
-    /// Streams that the other end may have open.
+    /// Streams that the other end may have open, once it has opened about as many.
     pub(crate) streams: u32,
     /// What it may send on one of them before that is read, in bytes.
     pub(crate) stream_window: u32,
@@ -87,6 +87,7 @@ pub(crate) struct Quic {
     server: ServerConfig,
     keypair: Keypair,
     handshake_timeout: Duration,
+    streams: u32,
     set_buffers: SetBuffers,
     listeners: SelectAll<Listener>,
     /// Sockets to dial from where no listener's will do, by whether they are of IPv6.
@@ -116,6 +117,7 @@ impl Quic {
             server,
             keypair: keypair.clone(),
             handshake_timeout: settings.handshake_timeout,
+            streams: settings.streams,
             set_buffers,
             listeners: SelectAll::new(),
             dialers: HashMap::new(),
@@ -165,7 +167,7 @@ impl Transport for Quic {
         };
         let listener = self
             .open(at, Some(self.server.clone()))
-            .and_then(|endpoint| Listener::new(id, endpoint, self.handshake_timeout));
+            .and_then(|endpoint| Listener::new(id, endpoint, self.handshake_timeout, self.streams));
         self.listeners.push(listener.map_err(|error| TransportError::Other(error.into()))?);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -184,10 +186,10 @@ impl Transport for Quic {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         let endpoint = self.dialer(to).map_err(|error| TransportError::Other(error.into()))?;
-        let (client, within) = (self.client.clone(), self.handshake_timeout);
+        let (client, within, streams) = (self.client.clone(), self.handshake_timeout, self.streams);
         Ok(Box::pin(async move {
             sleep(HEAD_START).await;
-            connection::establish(endpoint.connect_with(client, to, SERVER)?, within).await
+            connection::establish(endpoint.connect_with(client, to, SERVER)?, within, streams).await
         }))
     }
 
@@ -205,7 +207,7 @@ fn transport(settings: &QuicSettings) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .max_concurrent_bidi_streams(VarInt::from_u32(settings.streams))
+        .max_concurrent_bidi_streams(VarInt::from_u32(settings.streams.min(connection::FIRST_STREAMS)))
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(settings.keep_alive))
         .max_idle_timeout(Some(VarInt::from_u32(idle).into()))

@@ -26,6 +26,21 @@ async fn the_preferred_protocol_of_those_that_both_speak_is_taken() {
 }
 
 #[tokio::test]
+async fn streams_that_one_end_has_dropped_and_the_other_holds_take_nobodys_place() {
+    for listen in [TCP, QUIC] {
+        let (mut one, two) = pair(listen).await;
+        let mut held = Vec::new();
+        for _ in 0..600 {
+            held.push(two.mesh.open(&one.id, &[NEW]).await.expect("a stream opens"));
+            drop(one.inbound.recv().await.expect("it arrives"));
+        }
+        echo(one.inbound);
+        let answer = timeout(PATIENCE, exchange(&two.mesh, &one.id, b"one more")).await;
+        assert_eq!(answer.as_deref(), Ok(b"one more".as_slice()), "{listen}");
+    }
+}
+
+#[tokio::test]
 async fn a_protocol_that_the_peer_does_not_speak_is_an_error() {
     for listen in [TCP, QUIC] {
         let (one, two) = pair(listen).await;

@@ -18,9 +18,18 @@ use crate::tls;
 
 type Opening = BoxFuture<'static, Result<(SendStream, RecvStream), ConnectionError>>;
 
+/// Streams that the other end of a new connection may have open. Each that it may have takes up memory, and nobody
+/// knows yet who is there.
+pub(super) const FIRST_STREAMS: u32 = 256;
+
 /// A connection, which goes on by itself.
 pub(crate) struct Connection {
     inner: quinn::Connection,
+    /// Streams that the other end may have open, and how many at most.
+    allowed: u32,
+    most: u32,
+    /// How many it has opened in all.
+    opened: u32,
     accepting: Option<Opening>,
     opening: Option<Opening>,
     closing: Option<BoxFuture<'static, ConnectionError>>,
@@ -33,12 +42,29 @@ pub(crate) struct Connection {
 pub(super) async fn establish(
     connecting: Connecting,
     within: Duration,
+    streams: u32,
 ) -> Result<(PeerId, Connection), QuicError> {
     let inner = timeout(within, connecting).await.map_err(|_| QuicError::TimedOut)??;
     let identity = inner.peer_identity();
     let certificates = identity.as_ref().and_then(|all| all.downcast_ref::<Vec<CertificateDer<'_>>>());
     let peer = tls::peer_id(certificates.map(Vec::as_slice))?;
-    Ok((peer, Connection { inner, accepting: None, opening: None, closing: None }))
+    Ok((peer, Connection::new(inner, streams)))
+}
+
+impl Connection {
+    fn new(inner: quinn::Connection, most: u32) -> Self {
+        let allowed = FIRST_STREAMS.min(most);
+        Self { inner, allowed, most, opened: 0, accepting: None, opening: None, closing: None }
+    }
+
+    /// Allows twice as many streams before the other end can have all open that it may. How many of them it still has
+    /// open nobody here knows: one that was dropped here is, until that end has ended its half, too.
+    fn allow_streams(&mut self) {
+        if self.allowed < self.most && self.opened >= self.allowed / 2 {
+            self.allowed = self.allowed.saturating_mul(2).min(self.most);
+            self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(self.allowed));
+        }
+    }
 }
 
 impl StreamMuxer for Connection {
@@ -51,6 +77,8 @@ impl StreamMuxer for Connection {
             let inner = inner.clone();
             Box::pin(async move { inner.accept_bi().await })
         }))?;
+        self.opened = self.opened.saturating_add(1);
+        self.allow_streams();
         Poll::Ready(Ok(stream.into()))
     }
 

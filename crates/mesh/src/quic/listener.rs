@@ -3,11 +3,12 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::Stream;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _};
 use if_watch::IfEvent;
 use if_watch::tokio::IfWatcher;
 use libp2p::core::transport::{ListenerId, TransportEvent};
@@ -15,12 +16,20 @@ use quinn::{Endpoint, Incoming};
 
 use super::{Event, QuicError, connection, multiaddr};
 
+/// With so many connections that are being made, whoever wants another has to show first that packets reach him at
+/// the address that he gives (RFC 9000, section 8.1.2).
+const MANY: usize = 16;
+
 /// What there is to hear of one. It ends when it was closed.
 pub(super) struct Listener {
     id: ListenerId,
     endpoint: Endpoint,
     bound: SocketAddr,
+    /// How long a connection may take to be made, and how many streams the other end may have on it.
     handshake_timeout: Duration,
+    streams: u32,
+    /// Of which each connection that is being made has a clone.
+    being_made: Arc<()>,
     accepting: BoxFuture<'static, Option<Incoming>>,
     addresses: Addresses,
     state: State,
@@ -50,7 +59,12 @@ impl Listener {
     ///
     /// # Errors
     /// It has no address, or the machine's cannot be watched.
-    pub(super) fn new(id: ListenerId, endpoint: Endpoint, handshake_timeout: Duration) -> io::Result<Self> {
+    pub(super) fn new(
+        id: ListenerId,
+        endpoint: Endpoint,
+        handshake_timeout: Duration,
+        streams: u32,
+    ) -> io::Result<Self> {
         let bound = endpoint.local_addr()?;
         let addresses = if bound.ip().is_unspecified() {
             Addresses::All(Box::new(IfWatcher::new()?))
@@ -59,7 +73,18 @@ impl Listener {
         };
         let accepting = accept(&endpoint);
         let state = State::Open;
-        Ok(Self { id, endpoint, bound, handshake_timeout, accepting, addresses, state, waker: None })
+        Ok(Self {
+            id,
+            endpoint,
+            bound,
+            handshake_timeout,
+            streams,
+            being_made: Arc::default(),
+            accepting,
+            addresses,
+            state,
+            waker: None,
+        })
     }
 
     pub(super) fn id(&self) -> ListenerId {
@@ -130,9 +155,17 @@ impl Listener {
             };
             self.accepting = accept(&self.endpoint);
             let from = incoming.remote_address();
+            let being_made = Arc::strong_count(&self.being_made) - 1;
+            if being_made >= MANY && !incoming.remote_address_validated() {
+                // It may, as it has not been told so yet.
+                let _ = incoming.retry();
+                continue;
+            }
             match incoming.accept() {
                 Ok(connecting) => {
-                    let upgrade = Box::pin(connection::establish(connecting, self.handshake_timeout));
+                    let place = Arc::clone(&self.being_made);
+                    let upgrade = connection::establish(connecting, self.handshake_timeout, self.streams);
+                    let upgrade = Box::pin(upgrade.inspect(move |_| drop(place)));
                     return Poll::Ready(TransportEvent::Incoming {
                         listener_id: self.id,
                         upgrade,
