@@ -200,11 +200,7 @@ impl Node {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
-                let mut table = self.shared.table();
-                if !table.listening.contains(&address) {
-                    table.listening.push(address);
-                    table.on_new_network(now);
-                }
+                self.shared.table().on_listening(address, now);
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.shared.table().listening.retain(|known| *known != address);

@@ -1,9 +1,12 @@
 //! The table of peers: where each is, how it is connected, when it is dialled next.
 //!
 //! A peer that is not connected is dialled at all of its addresses at once; the first that answers is
-//! taken. After a failure the next dial waits 1 s, then twice as long each time, 15 s at most, for ever. A
-//! connection that stayed up for a while begins anew at 1 s, and so does this machine's getting another address, after
-//! which all are dialled; a connection that broke at once, as when the peer does not know us, counts as a failure.
+//! taken. After a failure the next dial waits 1 s, then twice as long each time, 15 s at most, for ever. After a
+//! connection that stayed up for a while the waits begin anew at 1 s; one that broke at once, as when the peer does
+//! not know us, counts as a failure. When this machine gets another address, all are dialled, and the waits begin anew at 2 s.
+//!
+//! Where what answers first is not of the best transport, as of a peer that was being started, the addresses of better
+//! ones are dialled once more.
 //!
 //! A connection is dead when nothing has been heard on it for [`SILENCE`]: no answer to a ping, and no
 //! byte on a stream. So one that is busy is alive however late the answers are.
@@ -35,6 +38,8 @@ const LAST_BACK_OFF: Duration = Duration::from_secs(15);
 const SETTLED: Duration = Duration::from_secs(5);
 /// A connection on which nothing is heard for so long is dead.
 pub(crate) const SILENCE: Duration = Duration::from_secs(12);
+/// How often another address of this machine counts at most.
+const NETWORK_EVERY: Duration = Duration::from_secs(5);
 /// Connections with one peer; one more ends the oldest.
 const MAX_CONNECTIONS: usize = 8;
 
@@ -47,6 +52,8 @@ pub(crate) struct Table {
     connections_made: u64,
     /// Where we listen.
     pub(crate) listening: Vec<Multiaddr>,
+    /// When this machine got another address.
+    network_at: Option<Instant>,
 }
 
 struct Peer {
@@ -65,8 +72,11 @@ struct Peer {
 enum Dial {
     /// Nothing to do: it is connected.
     Rests,
+    /// From then on, where there is an address for it.
     At(Instant),
     UnderWay(ConnectionId),
+    /// It is connected, and this is to be a better connection.
+    Improving(ConnectionId),
 }
 
 struct Connection {
@@ -101,6 +111,7 @@ impl Table {
             peers: HashMap::new(),
             connections_made: 0,
             listening: Vec::new(),
+            network_at: None,
         }
     }
 
@@ -143,7 +154,7 @@ impl Table {
     pub(crate) fn due(&self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let due = |(id, peer): (&PeerId, &Peer)| match peer.dial {
             Dial::At(at) if at <= now => {
-                let addresses = self.addresses(id, peer);
+                let addresses = self.wanted(id, peer);
                 (!addresses.is_empty()).then_some((*id, addresses))
             }
             _ => None,
@@ -153,19 +164,30 @@ impl Table {
 
     pub(crate) fn on_dialling(&mut self, id: &PeerId, connection: ConnectionId) {
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.dial = Dial::UnderWay(connection);
+            let is_connected = !peer.connections.is_empty();
+            let dial = if is_connected { Dial::Improving } else { Dial::UnderWay };
+            peer.dial = dial(connection);
         }
     }
 
-    /// This machine has another address: whoever could not be reached may be now.
-    pub(crate) fn on_new_network(&mut self, now: Instant) {
-        for peer in self.peers.values_mut() {
-            peer.failures = 0;
-            peer.dial_soon(now);
+    /// We listen at an address. Where this machine has it anew, whoever could not be reached may be now.
+    pub(crate) fn on_listening(&mut self, address: Multiaddr, now: Instant) {
+        let ip = addresses::ip(&address);
+        let is_known = self.listening.iter().any(|known| addresses::ip(known) == ip);
+        if !self.listening.contains(&address) {
+            self.listening.push(address);
+        }
+        let is_new = ip.is_some_and(|ip| !is_known && leads_on(ip) && !(self.is_inside)(ip));
+        if is_new && self.network_at.is_none_or(|at| now >= at + NETWORK_EVERY) {
+            self.network_at = Some(now);
+            for peer in self.peers.values_mut() {
+                peer.failures = peer.failures.min(1);
+                peer.dial_soon(now);
+            }
         }
     }
 
-    /// Says whether it is the first failure since the peer was connected, or the network another.
+    /// Says whether it is the first failure since the peer was connected.
     pub(crate) fn on_dial_failed(
         &mut self,
         id: &PeerId,
@@ -174,14 +196,14 @@ impl Table {
         now: Instant,
     ) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return false };
-        if peer.dial != Dial::UnderWay(connection) {
+        if !peer.dial.is(connection) {
             return false;
         }
-        peer.last_error = Some(error);
         if !peer.connections.is_empty() {
             peer.dial = Dial::Rests;
             return false;
         }
+        peer.last_error = Some(error);
         peer.fail(now);
         peer.failures == 1
     }
@@ -197,8 +219,8 @@ impl Table {
         let Some(peer) = self.peers.get_mut(id) else {
             return Settled { close: Some(link.id), ..Settled::default() };
         };
-        if peer.dial == Dial::UnderWay(link.id) || !matches!(peer.dial, Dial::UnderWay(_)) {
-            peer.dial = Dial::Rests;
+        if peer.dial.is(link.id) || matches!(peer.dial, Dial::Rests | Dial::At(_)) {
+            peer.dial = if peer.role == Role::Peer { Dial::At(now + SETTLED) } else { Dial::Rests };
         }
         peer.last_error = None;
         self.connections_made += 1;
@@ -343,7 +365,7 @@ impl Table {
         let mut times = Vec::new();
         for (id, peer) in &self.peers {
             if let Dial::At(at) = peer.dial
-                && !self.addresses(id, peer).is_empty()
+                && !self.wanted(id, peer).is_empty()
             {
                 times.push(at);
             }
@@ -360,6 +382,14 @@ impl Table {
         all
     }
 
+    /// Where a peer is to be dialled: everywhere, or while it is connected where a better connection may be had.
+    fn wanted(&self, id: &PeerId, peer: &Peer) -> Vec<Multiaddr> {
+        let best = peer.connections.iter().map(|connection| connection.merit.transport).max();
+        let mut addresses = self.addresses(id, peer);
+        addresses.retain(|address| best.is_none_or(|best| Transport::of(address) > best));
+        addresses
+    }
+
     fn addresses(&self, id: &PeerId, peer: &Peer) -> Vec<Multiaddr> {
         let Some(id) = crate::node::libp2p_id(id) else { return Vec::new() };
         let mut addresses: Vec<Multiaddr> = Vec::new();
@@ -370,6 +400,22 @@ impl Table {
         }
         addresses
     }
+}
+
+impl Dial {
+    /// Whether this connection is what is under way.
+    fn is(self, connection: ConnectionId) -> bool {
+        self == Self::UnderWay(connection) || self == Self::Improving(connection)
+    }
+}
+
+/// Whether others may be reached from an address of this machine that are not on its own link.
+fn leads_on(ip: IpAddr) -> bool {
+    let is_link = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !is_link && !ip.is_loopback()
 }
 
 impl Peer {
@@ -420,7 +466,9 @@ impl Peer {
         let connections = self.connections.iter().enumerate();
         let connections = connections.map(|(place, known)| known.status(is_chosen(place), now)).collect();
         let retry_in = match self.dial {
-            Dial::At(at) if !addresses.is_empty() => Some(at.saturating_duration_since(now)),
+            Dial::At(at) if self.connections.is_empty() && !addresses.is_empty() => {
+                Some(at.saturating_duration_since(now))
+            }
             _ => None,
         };
         PeerStatus {

@@ -208,6 +208,34 @@ async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
 }
 
 #[tokio::test]
+async fn tcp_is_tried_once_more_when_quic_alone_came_up() {
+    let one = start(settings(1, &[TCP, QUIC], &[2])).await;
+    let is_quic = |address: &Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
+    let (quic, tcp): (Vec<_>, Vec<_>) = one.mesh.listening().into_iter().partition(is_quic);
+    // Nobody listens there yet.
+    let later = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let at = later.local_addr().expect("it is bound");
+    drop(later);
+    let mut two = settings(2, &[], &[]);
+    let addresses = vec![quic[0].clone(), address(&format!("/ip4/127.0.0.1/tcp/{}", at.port()))];
+    two.peers = vec![PeerSettings { id: one.id, addresses }];
+    let two = start(two).await;
+    assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
+    assert_eq!(two.peer(&one.id).connections[0].transport, Transport::Quic);
+    let later = TcpListener::bind(at).await.expect("the port is free");
+    let target = ("127.0.0.1", port(&tcp[0]));
+    tokio::spawn(async move {
+        let (mut near, _) = later.accept().await?;
+        tokio::io::copy_bidirectional(&mut near, &mut TcpStream::connect(target).await?).await
+    });
+    eventually("streams take TCP", || {
+        let connections = two.peer(&one.id).connections;
+        connections.iter().any(|one| one.transport == Transport::Tcp && one.is_chosen.is_some())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_address_that_leads_into_the_tunnel_is_dialled_when_it_no_longer_does() {
     let one = start(settings(1, &[TCP, QUIC], &[2])).await;
     let mut two = settings(2, &[], &[]);

@@ -71,15 +71,38 @@ fn a_connection_that_was_up_for_a_while_begins_anew() {
 #[test]
 fn another_address_of_this_machine_ends_the_waits_and_begins_anew() {
     let (mut table, mut now) = table(1);
-    for number in 0..5 {
+    for number in 0..6 {
         fail(&mut table, &mut now, number);
     }
-    table.on_dialling(&id(5), connection(5));
-    table.on_dial_failed(&id(5), connection(5), "no route".to_owned(), now);
+    now -= 15 * SECOND;
+    for nothing_new in
+        ["/ip4/127.0.0.1/tcp/1", "/ip6/fe80::1/tcp/1", "/ip4/169.254.1.1/tcp/1", "/ip4/100.64.1.1/tcp/1"]
+    {
+        table.on_listening(address(nothing_new), now);
+    }
     assert!(!due(&table, now + 14 * SECOND));
-    table.on_new_network(now);
-    assert_eq!(fail(&mut table, &mut now, 6), 1);
-    assert_eq!(fail(&mut table, &mut now, 7), 2);
+    table.on_listening(address("/ip4/192.0.2.9/tcp/1"), now);
+    assert_eq!(fail(&mut table, &mut now, 6), 2);
+    now -= 2 * SECOND;
+    table.on_listening(address("/ip4/192.0.2.9/udp/1/quic-v1"), now + 9 * SECOND);
+    table.on_listening(address("/ip4/192.0.2.10/tcp/1"), now + SECOND);
+    assert!(!due(&table, now + SECOND), "the same address, and too soon after another");
+    assert!(due(&table, now + 2 * SECOND));
+}
+
+#[test]
+fn a_peer_that_is_lost_while_a_better_connection_is_tried_is_dialled_again() {
+    let (mut table, now) = table(1);
+    let quic = address("/ip4/192.0.2.1/udp/1/quic-v1");
+    table.set(vec![(id(5), Role::Peer, vec![quic.clone(), tcp(1)])], now);
+    table.on_connected(&id(5), quic, link(1), now);
+    table.on_dialling(&id(5), connection(2));
+    let lost = now + 6 * SECOND;
+    table.on_closed(&id(5), connection(1), lost);
+    assert_eq!(table.due(lost + SECOND)[0].1.len(), 2);
+    table.on_dialling(&id(5), connection(3));
+    assert!(!table.on_dial_failed(&id(5), connection(2), "refused".to_owned(), lost + SECOND));
+    assert!(!due(&table, lost + 60 * SECOND), "one dial at a time");
 }
 
 #[test]
@@ -92,6 +115,23 @@ fn a_connection_that_broke_at_once_was_a_failure() {
     table.on_closed(&id(5), connection(9), now + SECOND);
     assert!(!due(&table, now + 8 * SECOND));
     assert!(due(&table, now + 9 * SECOND));
+}
+
+#[test]
+fn a_peer_that_is_connected_by_quic_is_dialled_by_tcp_once_more() {
+    let (mut table, now) = table(1);
+    let quic = address("/ip4/192.0.2.1/udp/1/quic-v1");
+    table.set(vec![(id(5), Role::Peer, vec![quic.clone(), tcp(1)])], now);
+    table.on_dialling(&id(5), connection(1));
+    table.on_connected(&id(5), quic, link(1), now);
+    assert_eq!(table.status(now)[0].retry_in, None, "it is connected");
+    let later = table.deadline().expect("there is something to do");
+    assert_eq!((table.due(now), table.due(later)), (Vec::new(), vec![(id(5), vec![tcp(1)])]));
+    table.on_dialling(&id(5), connection(2));
+    let mut refused = table;
+    refused.on_dial_failed(&id(5), connection(2), "refused".to_owned(), later);
+    assert!(!due(&refused, later + 600 * SECOND), "once");
+    assert_eq!(refused.status(later)[0].last_error, None, "it is connected");
 }
 
 #[test]
