@@ -126,6 +126,9 @@ fn psql_asks_postgresql() {
         let mut postgres = as_nobody("postgres");
         postgres.args(["-D", &path, "-h", "127.0.0.1", "-p", "5433", "-k", "", "-c", "fsync=off"]);
         let _server = Server::start(5433, postgres);
+        // It listens before that.
+        let is_ready = || output(far("pg_isready").args(["-h", "127.0.0.1", "-p", "5433"])).status.success();
+        eventually("it takes queries", is_ready);
         let place = format!("host={address} port=5432 user=tester dbname=postgres sslmode=disable");
         let ask = |query: &str| said("psql", &["--no-psqlrc", "-qAt", "-d", &place, "-c", query]);
         assert_eq!(ask("select sum(n) from generate_series(1, 100000) n"), "5000050000\n");
