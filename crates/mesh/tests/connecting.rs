@@ -176,12 +176,17 @@ async fn somebody_else_at_an_address_keeps_nobody_from_another() {
     }
 }
 
+/// Where a node listens by QUIC, and by TCP.
+fn quic_and_tcp(node: &Node) -> (Multiaddr, (&'static str, u16)) {
+    let is_quic = |address: &Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
+    let (quic, tcp): (Vec<_>, Vec<_>) = node.mesh.listening().into_iter().partition(is_quic);
+    (quic[0].clone(), ("127.0.0.1", port(&tcp[0])))
+}
+
 #[tokio::test]
 async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
     let one = start(settings(1, &[TCP, QUIC], &[2])).await;
-    let is_quic = |address: &Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
-    let (quic, tcp): (Vec<_>, Vec<_>) = one.mesh.listening().into_iter().partition(is_quic);
-    let target = ("127.0.0.1", port(&tcp[0]));
+    let (quic, target) = quic_and_tcp(&one);
     let longer = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let at = longer.local_addr().expect("it is bound").port();
     tokio::spawn(async move {
@@ -196,7 +201,7 @@ async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
     let mut by_tcp = 0;
     for _ in 0..5 {
         let mut two = settings(2, &[], &[]);
-        let addresses = vec![quic[0].clone(), address(&format!("/ip4/127.0.0.1/tcp/{at}"))];
+        let addresses = vec![quic.clone(), address(&format!("/ip4/127.0.0.1/tcp/{at}"))];
         two.peers = vec![PeerSettings { id: one.id, addresses }];
         let two = start(two).await;
         assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
@@ -210,20 +215,18 @@ async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
 #[tokio::test]
 async fn tcp_is_tried_once_more_when_quic_alone_came_up() {
     let one = start(settings(1, &[TCP, QUIC], &[2])).await;
-    let is_quic = |address: &Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
-    let (quic, tcp): (Vec<_>, Vec<_>) = one.mesh.listening().into_iter().partition(is_quic);
+    let (quic, target) = quic_and_tcp(&one);
     // Nobody listens there yet.
     let later = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let at = later.local_addr().expect("it is bound");
     drop(later);
     let mut two = settings(2, &[], &[]);
-    let addresses = vec![quic[0].clone(), address(&format!("/ip4/127.0.0.1/tcp/{}", at.port()))];
+    let addresses = vec![quic.clone(), address(&format!("/ip4/127.0.0.1/tcp/{}", at.port()))];
     two.peers = vec![PeerSettings { id: one.id, addresses }];
     let two = start(two).await;
     assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
     assert_eq!(two.peer(&one.id).connections[0].transport, Transport::Quic);
     let later = TcpListener::bind(at).await.expect("the port is free");
-    let target = ("127.0.0.1", port(&tcp[0]));
     tokio::spawn(async move {
         let (mut near, _) = later.accept().await?;
         tokio::io::copy_bidirectional(&mut near, &mut TcpStream::connect(target).await?).await
