@@ -51,6 +51,8 @@ fn an_interface_that_is_removed_while_it_is_not_read_from_is_made_again() {
         // From here on it does not read.
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
+        // It answers no question of where it is, either.
+        ip(&format!("neighbour change {} dev tap0 nud permanent", GUEST.1));
         let flood = UdpSocket::bind("0.0.0.0:0").expect("a port is free");
         let dropped =
             || ip_json("-s link show tap0")[0]["stats64"]["tx"]["dropped"].as_u64().expect("a number");
