@@ -32,15 +32,16 @@ impl Responder {
             while !ours.stop.load(Ordering::Relaxed) {
                 let packet = program.receive(Duration::from_millis(50));
                 if let Some(reply) = packet.and_then(|packet| answer(&packet)) {
-                    program.send(&reply);
+                    // Before it is sent: who has received it counts with it.
                     ours.answered.fetch_add(1, Ordering::Relaxed);
+                    program.send(&reply);
                 }
             }
         });
         Self { shared, thread: Some(thread) }
     }
 
-    /// How many packets it has answered.
+    /// How many packets it has answered, the one that it is sending included.
     pub fn answered(&self) -> u64 {
         self.shared.answered.load(Ordering::Relaxed)
     }
