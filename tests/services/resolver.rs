@@ -163,6 +163,8 @@ fn a_systemd_resolved_that_does_not_answer_holds_nobody_up() {
         assert!(!said.contains("does not know"), "it was waited for: {said}");
         node.log_with("systemd-resolved does not know: `hypertap dns -i hypertap` prints what to configure");
         resolved.signal(Signal::SIGCONT);
+        // It is told again, some time later.
+        node.log_with("systemd-resolved asks this node for names");
         node.signal(Signal::SIGTERM);
         node.assert_ends_well();
 

@@ -1,8 +1,13 @@
 //! The machine's resolver, which is to ask the node for its names.
 
+use std::time::Duration;
+
 use hypertap_platform::resolver::{NodeNames, ask_node, ask_node_no_more, wait_for_resolver};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// After what time one that would not hear of it is told again, at first and at last; it doubles each time.
+const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
 
 /// A resolver that is told, or being told, or told when it comes.
 pub(super) struct Resolver {
@@ -44,18 +49,25 @@ impl Resolver {
 }
 
 async fn follow(names: NodeNames, tells: watch::Sender<State>) {
+    let mut last = State::Telling;
+    let [mut again, longest] = AGAIN;
     loop {
-        let state = tell(&names).await;
-        tells.send_replace(state);
-        if state != State::Absent {
-            return;
+        last = tell(&names, last).await;
+        tells.send_replace(last);
+        match last {
+            State::Absent => wait_for_resolver().await,
+            State::Refused => {
+                tokio::time::sleep(again).await;
+                again = longest.min(again * 2);
+            }
+            State::Told | State::Telling => return,
         }
-        wait_for_resolver().await;
         tells.send_replace(State::Telling);
     }
 }
 
-async fn tell(names: &NodeNames) -> State {
+/// Tells it once, and the log what is new since `last` time.
+async fn tell(names: &NodeNames, last: State) -> State {
     let zone = names.zones.first().map_or("", String::as_str);
     let how = format!("`hypertap dns -i {}` prints what to configure", names.interface);
     match ask_node(names).await {
@@ -64,11 +76,15 @@ async fn tell(names: &NodeNames) -> State {
             State::Told
         }
         Ok(false) => {
-            tracing::info!(zone, server = %names.server, "names are served, and no systemd-resolved runs here: {how}");
+            if last != State::Absent {
+                tracing::info!(zone, server = %names.server, "names are served, and no systemd-resolved runs here: {how}");
+            }
             State::Absent
         }
         Err(error) => {
-            tracing::warn!(zone, server = %names.server, %error, "names are served, but systemd-resolved does not know: {how}");
+            if last != State::Refused {
+                tracing::warn!(zone, server = %names.server, %error, "names are served, but systemd-resolved does not know: {how}");
+            }
             State::Refused
         }
     }
