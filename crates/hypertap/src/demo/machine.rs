@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::report::Rate;
 
 /// How long an answer may take before the step has failed.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The echo service's port (RFC 862).
 const ECHO: u16 = 7;
 /// Packets that are under way at once while measuring.
