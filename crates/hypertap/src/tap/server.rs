@@ -296,6 +296,8 @@ impl<'a> Server<'a> {
             if !self.clients.get(&client).is_some_and(|client| is_readable(&client.connection)) {
                 break;
             }
+            // A look counts only where the thread, by its answer, has had a turn since.
+            self.fabric.report().await;
             sleep(Duration::from_millis(1)).await;
         }
         let counters = self.fabric.detach(client).await;
