@@ -15,7 +15,13 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         None => TapInterface::open(&options.spec).await?,
     };
     println!("ready: {}", tap.name().unwrap_or("connected"));
+    let outcome = serve(&tap, options).await;
+    // Waits until the interface is gone; dropping it would not.
+    tap.close().await;
+    outcome
+}
 
+async fn serve(tap: &TapInterface, options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut buffer = vec![0; MAX_FRAME];
     let mut answered = 0;
     while options.count != Some(answered) {
@@ -26,7 +32,6 @@ async fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
             answered += u64::from(matches!(kind, Answer::Ping));
         }
     }
-    tap.close().await;
     Ok(())
 }
 
