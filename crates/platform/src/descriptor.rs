@@ -56,6 +56,7 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, V
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use std::net::Shutdown;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -82,7 +83,8 @@ mod tests {
         let (left, right) = UnixStream::pair().expect("a pair");
         let error = receive(right.as_fd(), &mut [0; 4]).expect_err("nothing was sent");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        drop(left);
+        // Not dropped: a program that another test is just starting would hold it open a moment longer.
+        left.shutdown(Shutdown::Both).expect("it is connected");
         assert_eq!(receive(right.as_fd(), &mut [0; 4]).expect("the end").0, 0);
     }
 

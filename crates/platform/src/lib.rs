@@ -38,6 +38,8 @@ pub mod rights;
 pub mod service_manager;
 pub mod session;
 pub mod shim;
+#[cfg(test)]
+mod soon;
 pub mod stop;
 pub mod unix_listener;
 pub mod user;

@@ -23,6 +23,13 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The turn of a test that counts threads which serve: those of the tests before it have ended.
+fn turn_to_count() -> MutexGuard<'static, ()> {
+    let turn = turn();
+    comes("the end of earlier serving threads", || serving_threads() == 0);
+    turn
+}
+
 /// Starts a program under the filter and serves it.
 fn start(command: &mut Command) -> Child {
     let (child, listener) = bypass::spawn(command.stdout(Stdio::piped())).expect("the filter is installed");
@@ -172,7 +179,7 @@ fn the_kernel_names_the_user_as_owner_of_the_connection() {
 
 #[test]
 fn grandchildren_are_served_and_the_thread_ends_with_the_last() {
-    let _turn = turn();
+    let _turn = turn_to_count();
     // The first process ends at once; what it started lives on until it is told.
     let udp = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let script = format!(
@@ -191,7 +198,6 @@ if os.fork() == 0:
 ",
         udp.local_addr().expect("bound").port()
     );
-    assert_eq!(serving_threads(), 0);
     let mut child = start(&mut python(&script));
     assert!(child.wait().expect("it is ours").success());
     let mut mark = [0; 16];
@@ -382,7 +388,7 @@ fn only_a_listener_is_served_and_only_with_a_mark() {
 
 #[test]
 fn as_many_programs_as_are_served_at_once_are_named_to_the_next() {
-    let _turn = turn();
+    let _turn = turn_to_count();
     let waiting =
         || bypass::spawn(Command::new("cat").stdin(Stdio::piped())).expect("the filter is installed");
     let mut served = Vec::new();

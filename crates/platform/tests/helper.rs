@@ -511,10 +511,16 @@ fn a_helper_that_ends_is_replaced_when_nothing_is_left_of_it() {
             assert_eq!(dump(), before, "{signal}");
             drop(tun);
         }
-        helper.open_tun(&spec()).await.expect("opened");
-        end(worker_of(keeper), Signal::SIGKILL);
-        assert_eq!(helper.gone().await, Gone::ForGood);
-        assert_eq!(dump(), before);
+        // Once more is, unless the machine is so busy that the first was ten seconds ago by then.
+        let (mut lost, mut gone) = (3, Gone::Restarted);
+        while gone != Gone::ForGood {
+            assert!(lost < 12, "it may be lost as often as one likes");
+            helper.open_tun(&spec()).await.expect("opened");
+            end(worker_of(keeper), Signal::SIGKILL);
+            gone = helper.gone().await;
+            assert_eq!(dump(), before);
+            lost += 1;
+        }
         assert_eq!(helper.close_tun().await, Err(MachineError::HelperGone));
     });
 }

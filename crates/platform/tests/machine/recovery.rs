@@ -117,18 +117,20 @@ fn recovery_undoes_what_a_killed_process_left_and_only_that() {
 fn a_kill_at_any_moment_is_recovered_from() {
     in_namespace(async |state| {
         let before = dump();
-        let mut left = 0;
-        for moment in 0..30 {
+        let (mut left, mut moment) = (0, 0);
+        // On a busy machine it takes later moments to hit an open tunnel.
+        while moment < 30 || left <= 5 {
+            assert!(moment < 300, "most kills hit an open tunnel, yet only {left} left something");
             let mut child = start_child("recovery::restless_victim", state.path());
             std::thread::sleep(Duration::from_micros(5_000 + 700 * moment));
             child.kill().unwrap();
             child.wait().unwrap();
+            moment += 1;
             left += usize::from(dump() != before);
             recover(state.path()).await.unwrap();
             assert_eq!(dump(), before);
             assert_eq!(journal_files(state.path()), Vec::<String>::new());
         }
-        assert!(left > 5, "most kills hit an open tunnel, yet only {left} left something");
     });
 }
 

@@ -124,13 +124,19 @@ pub(crate) fn add_uplink() {
         run(&format!("ip link set {name} addrgenmode none"));
         run(&format!("ip link set {name} up"));
     }
-    let end = Instant::now() + Duration::from_secs(5);
-    while run("ip -br link").matches(" UP ").count() < 2 {
-        assert!(Instant::now() < end, "the uplink does not come up");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for("the uplink", || run("ip -br link").matches(" UP ").count() >= 2);
     run("ip route add default via 192.168.7.1");
     run("ip -6 route add default via fd77::1");
+    // The kernel makes the route of an IPv6 address in the background, after the link is up.
+    wait_for("its address's route", || run("ip -6 route show table all").contains("local fd77::2 dev up0"));
+}
+
+fn wait_for(what: &str, is_there: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !is_there() {
+        assert!(Instant::now() < end, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Reads packets until one fits, for a second at most.
@@ -149,8 +155,13 @@ pub(crate) fn packet_with(queue: BorrowedFd, fits: impl Fn(&[u8]) -> bool) -> Op
     None
 }
 
+/// A datagram of UDP: of an attempt by TCP, the kernel may send its packet once more at any time.
 pub(crate) fn is_ipv4_to(destination: [u8; 4], port: u16) -> impl Fn(&[u8]) -> bool {
-    move |packet| packet[0] >> 4 == 4 && packet[16..20] == destination && packet[22..24] == port.to_be_bytes()
+    move |packet| {
+        (packet[0] >> 4, packet[9]) == (4, 17)
+            && packet[16..20] == destination
+            && packet[22..24] == port.to_be_bytes()
+    }
 }
 
 pub(crate) fn send(to: &str, mark: u32) -> std::io::Result<usize> {

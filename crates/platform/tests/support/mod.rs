@@ -3,6 +3,7 @@
 
 mod bus;
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ impl Drop for Service {
 /// A system bus in [`own_run`], on which everybody may do everything.
 pub fn bus() -> Service {
     let bus = Service::start(&mut bus::command());
-    wait("the bus", || Path::new(bus::SOCKET).exists());
+    wait("the bus", || UnixStream::connect(bus::SOCKET).is_ok());
     bus
 }
 
