@@ -92,7 +92,7 @@ pub fn complain(text: impl Display) {
     queue::write(format!("{text}\n").as_bytes());
 }
 
-/// Waits for what was logged to be written, 200 ms at most. To be called at the end.
+/// Waits for what was logged to be written, one second where nobody reads it. To be called at the end.
 pub fn flush() {
     queue::flush();
 }
