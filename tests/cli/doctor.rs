@@ -42,7 +42,8 @@ fn files() -> Vec<PathBuf> {
 fn doctor_lists_what_killed_tunnels_left_and_leaves_it_there() {
     in_namespaces(|| {
         let mut daemon = Daemon::start();
-        daemon.client().start();
+        let mut client = daemon.client();
+        client.start();
         daemon.kill();
         let pid = daemon.pid();
         let (before, pages) = (Dump::now(), files());

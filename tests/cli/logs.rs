@@ -127,7 +127,8 @@ fn a_log_that_is_not_read_holds_up_neither_the_daemon_nor_its_end() {
             let before = Instant::now();
             daemon.signal(Signal::SIGTERM);
             daemon.assert_ends_well();
-            assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+            // It gives the reader a second.
+            assert!(before.elapsed() < Duration::from_secs(8), "{:?}", before.elapsed());
         }
     });
 }

@@ -120,7 +120,8 @@ fn commands_from_another_machine_are_not_permitted_whatever_the_address() {
         neighbour.expect(r#"{"ok":false,"error":"not permitted"}"#);
         neighbour.finish();
         before.assert_same();
-        daemon.client().start();
+        let mut client = daemon.client();
+        client.start();
         daemon.assert_runs();
     });
 }

@@ -154,7 +154,8 @@ fn with_user_every_end_leaves_the_machine_as_it_was() {
             daemon.assert_ends_well();
             wait_until_gone(helper);
             before.assert_same();
-            assert_eq!(left_in_state_folder(), Vec::<String>::new(), "after {end}");
+            // By the keeper, which ends after its helper.
+            eventually(&format!("the sockets are removed after {end}"), || left_in_state_folder().is_empty());
         }
     });
 }
@@ -486,7 +487,8 @@ fn what_cannot_be_removed_of_a_dead_instance_keeps_no_daemon_from_starting() {
     in_namespaces(|| {
         let (_uplink, before) = furnished();
         let mut daemon = Daemon::start();
-        full(&mut daemon.client());
+        let mut client = daemon.client();
+        full(&mut client);
         daemon.kill();
         let page = pin_page();
         let mut next = Daemon::start();
@@ -515,12 +517,15 @@ fn with_user_a_helper_that_is_killed_again_and_again_leaves_nothing_either() {
         let mut daemon = Setup::new().args(&["--user", "nobody"]).start();
         let mut client = daemon.client();
         let keeper = daemon.keeper();
-        for _ in 0..4 {
+        let mut lost = 0;
+        // Four within ten seconds are too many; a busy machine may take longer for the first ones.
+        while lost < 4 || client.status() != "invalid" {
+            assert!(lost < 12, "it may be lost as often as one likes");
             lose_the_helper(&daemon, &mut client, Signal::SIGKILL);
             before.assert_same();
+            lost += 1;
         }
         wait_until_gone(keeper);
-        assert_eq!(client.status(), "invalid");
         client.expect_no_event();
         client.plain(&json!({"cmd": "shutdown"}));
         daemon.assert_ends_well();

@@ -33,7 +33,7 @@ fn a_data_plane_waits_for_a_descriptor_and_neither_ends_nor_spins() {
         client.expect_no_event();
         allow_more_files(daemon.pid(), None);
         let responder = Responder::start(program, ping_reply);
-        assert!(ping("10.9.0.1", &[]), "the program that waited is served");
+        eventually("the program that waited is served", || ping("10.9.0.1", &["-W1"]));
 
         allow_more_files(daemon.pid(), Some(0));
         let (before, begin) = (tries(&daemon), Instant::now());

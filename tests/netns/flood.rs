@@ -179,11 +179,13 @@ fn long_replies_to_a_client_that_never_reads_grow_nothing_and_none_is_lost() {
         let daemon = Daemon::start();
         let before = daemon.resident_kib();
         let mut stream = UnixStream::connect(CONTROL).expect("the daemon listens");
-        stream.set_write_timeout(Some(Duration::from_secs(1))).expect("not zero");
         let id = "x".repeat(1_000_000);
         let line = format!("{{\"cmd\":\"status\",\"id\":\"{id}\"}}\n");
-        let sent = (0..300).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count();
-        assert!((1..300).contains(&sent), "{sent} lines were taken");
+        // However busy the machine is, one is taken.
+        stream.write_all(line.as_bytes()).expect("the daemon reads");
+        stream.set_write_timeout(Some(Duration::from_secs(1))).expect("not zero");
+        let sent = (1..300).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count() + 1;
+        assert!(sent < 300, "{sent} lines were taken");
         assert_grew_little(&daemon, before);
         assert_eq!(daemon.control().status(), "disconnected");
 

@@ -136,7 +136,7 @@ fn a_line_that_takes_10_s_ends_the_connection_and_an_idle_connection_stays() {
         }
         expect_end_without_success(&mut client);
         let taken = begin.elapsed();
-        assert!((9_500..13_000).contains(&taken.as_millis()), "ended after {taken:?}");
+        assert!((9_500..20_000).contains(&taken.as_millis()), "ended after {taken:?}");
         // As the end of the only client shuts the daemon down, the idle one sees the end too, but only now.
         expect_end_without_success(&mut idle);
         assert!(begin.elapsed() >= taken);
@@ -152,11 +152,12 @@ fn a_line_that_begins_with_blanks_or_nuls_has_no_more_time_and_what_follows_an_e
         polite.expect_text(STATUS);
         let slow = [&b" "[..], b"\0", b"{\"cmd\":\"status\"}\n \t", b"\n\0 \n  \0{"].map(|begun| {
             let mut client = daemon.control();
+            let begin = Instant::now();
             client.write(begun);
-            (client, Instant::now())
+            (client, begin)
         });
         for (mut client, begin) in slow {
-            assert!(client.ends_within(Duration::from_secs(13).saturating_sub(begin.elapsed())));
+            assert!(client.ends_within(Duration::from_secs(20).saturating_sub(begin.elapsed())));
             assert!(begin.elapsed() > Duration::from_millis(9_500), "ended after {:?}", begin.elapsed());
         }
         polite.expect_no_event();

@@ -38,6 +38,8 @@ fn strangers_in_a_crowd_take_no_permitted_users_place_and_fill_no_log() {
         for mut crowd in crowds {
             crowd.expect(&format!("{CROWD} connected"));
         }
+        // Whoever comes last is let in when all strangers before were turned away, at either door.
+        assert_eq!(daemon.client().status(), "disconnected");
         assert_eq!(daemon.control().status(), "disconnected");
         assert!(daemon.resident_kib() < before + 16 * 1024);
 
