@@ -57,6 +57,7 @@ fn status_says_who_is_connected_how_and_why() {
         assert_eq!(chosen.len(), 1, "{near:#}");
         assert!(chosen[0]["address"].as_str().is_some_and(|address| address.starts_with('/')), "{near:#}");
 
+        eventually("its bytes are counted", || status(&scene.far)["services"][0]["bytesToTarget"] == 5);
         let far_says = status(&scene.far);
         let web = &far_says["services"][0];
         assert_eq!((&web["name"], &web["target"]), (&json!("web"), &json!("/ip4/127.0.0.1/tcp/8080")));
@@ -84,8 +85,9 @@ fn packets_between_nodes_are_counted() {
     in_namespaces(|| {
         let scene = Scene::new(json!({}));
         let _nodes = scene.start();
-        let packets = status(&scene.near)["packets"].clone();
-        assert!(packets["toPeers"]["packets"].as_u64() > Some(0), "{packets:#}");
+        let packets = || status(&scene.near)["packets"].clone();
+        eventually("they are counted", || packets()["toPeers"]["packets"].as_u64() > Some(0));
+        let packets = packets();
         assert!(packets["fromPeers"]["packets"].as_u64() > Some(0), "{packets:#}");
         assert_eq!(packets["fromPeers"]["dropped"]["foreignSource"], 0, "{packets:#}");
     });

@@ -327,7 +327,7 @@ fn an_interface_that_was_set_down_and_up_serves_again() {
 
 /// Writes until nothing more is taken for a while, and yields how much was.
 fn fill(stream: &mut TcpStream) -> usize {
-    stream.set_write_timeout(Some(Duration::from_millis(700))).expect("not zero");
+    stream.set_write_timeout(Some(Duration::from_secs(3))).expect("not zero");
     let piece = vec![7; 64 << 10];
     let mut written = 0;
     loop {

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::scene::{Scene, listen, over_quic};
 
-/// When a peer that is gone has been noticed at the latest.
-const NOTICED: Duration = Duration::from_secs(15);
+/// When a peer that is gone has been noticed at the latest: after 15 s, and 5 s that a busy machine may be late.
+const NOTICED: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_node_leaves_the_machine_as_it_was() {
@@ -93,8 +93,10 @@ fn a_peer_that_starts_again_after_it_was_killed_says_so_to_who_still_speaks_to_i
         let killed = Instant::now();
         let _again = scene.far.start();
         // Whatever is sent is answered by a reset, and silence is one only after 12 s.
-        stream.write_all(b"are you there?").expect("it is taken");
-        stream.read(&mut [0]).expect_err("it was cut, not ended");
+        let written = stream.write_all(b"are you there?");
+        // The node may have asked the same before, and an error is told once.
+        let is_cut = written.is_err() || stream.read(&mut [0]).is_err();
+        assert!(is_cut, "it was cut, not ended");
         assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     });
 }

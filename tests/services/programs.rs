@@ -210,11 +210,15 @@ fn iperf3_loads_a_service_both_ways() {
         let served = serve("speed", 5201);
         let address = served.address;
         let mut command = far("iperf3");
-        command.args(["--server", "--bind", "127.0.0.1"]);
+        command.args(["--server", "--bind", "127.0.0.1", "--forceflush"]);
         let _server = Server::start(5201, command);
         let address = address.to_string();
-        for extra in [&[][..], &["--reverse"], &["--bidir"], &["--parallel", "8"]] {
+        // It listens anew for each, and has done so for the one that asked whether it is there.
+        let log = || fs::read_to_string(scratch("server-log")).expect("it is there");
+        let said_so = || log().matches("Server listening").count();
+        for (turn, extra) in (2..).zip([&[][..], &["--reverse"], &["--bidir"], &["--parallel", "8"]]) {
             let args = [&["--client", &address, "--time", "1", "--json"], extra].concat();
+            eventually("the server is free", || said_so() == turn);
             let report: Value = serde_json::from_str(&said("iperf3", &args)).expect("JSON");
             let bytes = &report["end"]["sum_received"]["bytes"];
             assert!(bytes.as_u64().is_some_and(|bytes| bytes > 1_000_000), "{extra:?}: {report}");

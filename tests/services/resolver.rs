@@ -5,6 +5,7 @@ mod bus;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Instant;
@@ -58,7 +59,7 @@ impl Resolved {
             .expect("root may");
         replace_file("/etc/resolv.conf", "nameserver 127.0.0.53\n");
         let bus = bus::command().spawn().expect("it is a program");
-        eventually("the bus listens", || Path::new(bus::SOCKET).exists());
+        eventually("the bus listens", || UnixStream::connect(bus::SOCKET).is_ok());
         Self { package: package.to_owned(), children: vec![bus] }
     }
 

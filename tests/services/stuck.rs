@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use hypertap_tests::namespaces::in_namespaces;
-use hypertap_tests::{TIME, eventually_within};
+use hypertap_tests::{TIME, eventually, eventually_within};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::bytes::pattern;
@@ -117,7 +117,7 @@ fn a_programs_reset_reaches_a_target_that_takes_nothing() {
         eventually_within(GIVEN_UP, "the target sees it", || {
             target.take_error().expect("it is open").is_some()
         });
-        assert_eq!(connections(&scene), 0);
+        eventually("the node knows", || connections(&scene) == 0);
     });
 }
 

@@ -106,6 +106,10 @@ fn a_peer_that_comes_back_without_the_protocol_has_told_nothing() {
         member.send(&mut stream, b"\x00\x06\x00\x01\x03web");
         eventually("its name is known", || known(&scene.far) == Some(vec!["web".into()]));
         drop((stream, member));
+        eventually("it is gone", || {
+            let said = scene.far.ask(&["services", "--json"]).json();
+            said["peers"][0]["isConnected"] == false
+        });
         let _other = Member::connect(&scene.near, &scene.far, &[]);
         eventually("any name may be there", || known(&scene.far).is_none());
     });
