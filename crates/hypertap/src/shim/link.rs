@@ -20,7 +20,7 @@ use crate::cli::tap::Place;
 /// How long a server may take to accept a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long a server may take to see the end of what it was sent.
-const END_TIME: Duration = Duration::from_secs(1);
+pub(super) const END_TIME: Duration = Duration::from_secs(1);
 /// What is read from a server at once, in bytes and in frames.
 const BUFFER: usize = 256 * 1024;
 const FRAMES: usize = 256;
@@ -125,7 +125,14 @@ impl Link for TapLink {
     }
 
     fn end(&self) {
-        let until = Instant::now() + END_TIME;
+        self.end_within(END_TIME);
+    }
+}
+
+impl TapLink {
+    /// Ends the connection, and waits so long at most until the server has seen that.
+    fn end_within(&self, limit: Duration) {
+        let until = Instant::now() + limit;
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
         let mut lost = [0; 4096];
         loop {
@@ -217,7 +224,7 @@ mod tests {
         let (mut connection, _) = server.accept().expect("it connected");
         let ending = std::thread::spawn({
             let link = Arc::clone(&link);
-            move || link.end()
+            move || link.end_within(Duration::from_secs(100))
         });
         assert_eq!(connection.read(&mut [0]).expect("it ends"), 0);
         connection.write_all(&vec![7; 100_000]).expect("it is still taken");
@@ -226,8 +233,9 @@ mod tests {
         ending.join().expect("no panic");
         let link = TapLink::connect(&to, 100).expect("it listens");
         let before = Instant::now();
-        link.end();
-        assert!((END_TIME..3 * END_TIME).contains(&before.elapsed()));
+        let limit = Duration::from_millis(100);
+        link.end_within(limit);
+        assert!((limit..100 * limit).contains(&before.elapsed()));
     }
 
     #[test]

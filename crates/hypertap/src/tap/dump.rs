@@ -83,11 +83,15 @@ impl Showing {
     /// Waits until all is written, as long as somebody reads, but not for ever; says how many frames are missing
     /// then. The dump must have been dropped.
     pub fn finish(self) -> u64 {
+        self.finish_after(STALLED)
+    }
+
+    fn finish_after(self, stalled: Duration) -> u64 {
         let end = Instant::now() + AT_THE_END;
         let Shared { written, unwritten, lost, .. } = &*self.shared;
         let mut before = written.load(Ordering::Relaxed);
         // Nothing is ever sent: the thread's end closes it.
-        while self.done.recv_timeout(STALLED) == Err(RecvTimeoutError::Timeout) {
+        while self.done.recv_timeout(stalled) == Err(RecvTimeoutError::Timeout) {
             let now = written.load(Ordering::Relaxed);
             if now == before || Instant::now() > end {
                 return unwritten.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed);
@@ -243,8 +247,8 @@ mod tests {
         }
     }
 
-    /// Shows so many frames of 16 bytes, four lines each, to a reader that takes so long for each piece; yields how
-    /// many lines it was given and how many frames are said to be missing.
+    /// Shows so many frames of 16 bytes, four lines each, to a reader that takes so long for each piece, and
+    /// waits for it for a second; yields how many lines it was given and how many frames are said to be missing.
     fn finished(frames: u64, slowness: Duration) -> (u64, u64) {
         let (to, shown) = sync_channel(MOST_FRAMES);
         let (ended, done) = sync_channel(1);
@@ -259,13 +263,14 @@ mod tests {
             write_all(&shown, &theirs, slow);
             drop(ended);
         });
-        let missing = Showing { done, shared }.finish();
+        let missing = Showing { done, shared }.finish_after(Duration::from_secs(1));
         (lines.load(Ordering::Relaxed), missing)
     }
 
     #[test]
     fn the_end_waits_for_a_slow_reader_and_not_for_one_that_reads_nothing() {
-        assert_eq!(finished(20, STALLED / 10), (80, 0), "it took longer than one that stalls may");
+        let slow = Duration::from_millis(60);
+        assert_eq!(finished(20, slow), (80, 0), "it took longer than one that stalls may");
         assert_eq!(finished(20, Duration::from_secs(3600)), (0, 20));
     }
 
