@@ -34,7 +34,7 @@ const HOST: [&str; 2] = ["--name=tap0", "--ip-address=10.77.0.1/24"];
 fn boots_over(listen: &str, netdev: &str) {
     let mut server = start(&[&HOST[..], &["--keep", listen]].concat());
     let mut guest = Guest::start(1, netdev);
-    eventually("the first client brings the interface", || is_up("tap0"));
+    eventually_within(BOOT_TIME, "the first client brings the interface", || is_up("tap0"));
     let dnsmasq = Dnsmasq::start("tap0");
     guest.ends();
     dnsmasq.assert_served(&mac(1));

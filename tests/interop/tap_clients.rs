@@ -11,7 +11,7 @@ use std::time::Duration;
 use hypertap_tests::daemon::binary;
 use hypertap_tests::frame::frame;
 use hypertap_tests::machine::{
-    device_towards, executable_by_all, ip_json, is_link, output, ping, run, scratch,
+    device_towards, executable_by_all, ip_json, is_link, output, ping, run, scratch, without_ipv6,
 };
 use hypertap_tests::peer::STRANGER;
 use hypertap_tests::program::Program as _;
@@ -111,14 +111,6 @@ fn python(module: &str) -> Command {
     // No byte code is left in the repository.
     python.env("PYTHONPATH", repository("clients/python/src")).args(["-B", "-m", module]);
     python
-}
-
-/// Nothing but what a test sends shall come out of an interface.
-fn without_ipv6() {
-    for which in ["all", "default"] {
-        fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1")
-            .expect("the namespace is ours");
-    }
 }
 
 /// A server at a path, and a connected example.

@@ -83,6 +83,15 @@ pub fn add_link(name: &str) {
     }
 }
 
+/// Nothing but what a test sends shall come out of links that are made from now on.
+#[track_caller]
+pub fn without_ipv6() {
+    for which in ["all", "default"] {
+        let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
+        fs::write(path, "1").expect("the namespace is ours");
+    }
+}
+
 /// Whether one ping to `address` is answered in time.
 pub fn ping(address: &str, options: &[&str]) -> bool {
     output(Command::new("ping").args(["-n", "-c1", "-W5"]).args(options).arg(address)).status.success()

@@ -15,9 +15,14 @@ use nix::sys::signal::Signal;
 
 /// The folder in /proc of the thread that moves frames.
 fn thread(server: &Daemon) -> PathBuf {
-    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
     let is_it = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "tap\n");
-    tasks.filter_map(|task| Some(task.ok()?.path())).find(is_it).expect("it has one")
+    let mut found = None;
+    eventually("it has named itself", || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs");
+        found = tasks.filter_map(|task| Some(task.ok()?.path())).find(is_it);
+        found.is_some()
+    });
+    found.expect("it was found")
 }
 
 /// Whether a thread waits in a system call whose fourth argument, epoll's time, is for ever (proc(5), `syscall`).
@@ -111,7 +116,7 @@ fn a_modem_may_be_at_an_interface_of_long_packets() {
             lengths.push(fragment.len() - 20);
         }
         assert_eq!(lengths, [1480, 1480, 4008 - 2 * 1480]);
-        let told = output(Command::new("ping").args(["-n", "-c1", "-W1", "-Mdo", "-s4000", "192.168.1.2"]));
+        let told = output(Command::new("ping").args(["-n", "-c1", "-W5", "-Mdo", "-s4000", "192.168.1.2"]));
         assert!(String::from_utf8_lossy(&told.stdout).contains("mtu = 1500"), "{told:?}");
         assert!(ip("route get 192.168.1.2").contains("mtu 1500"));
         server.signal(Signal::SIGUSR1);

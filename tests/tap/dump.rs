@@ -64,9 +64,12 @@ fn what_the_unframed_protocol_would_get_wrong_is_shown_and_nothing_else() {
         client.send(&padded);
         client.send(&frame([0xff; 6], GUEST.0, 0xabcd, b"who knows"));
         client.ping(GUEST, HOST);
+        let text = || fs::read_to_string(&out).expect("it is there");
+        // The end waits for the writer for a moment only.
+        eventually("both are shown", || text().matches(" bytes; unframed").count() == 2);
         drop(client);
         server.assert_ends_well();
-        let text = fs::read_to_string(&out).expect("it is there");
+        let text = text();
         assert_eq!(text.matches(" bytes; unframed").count(), 2, "{text}");
         for word in ["60 bytes; unframed it would be one of 42 bytes", "0xabcd"] {
             assert!(text.contains(word), "{word:?} is not in {text}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 
-use hypertap_tests::frame::{arp_request, is_pong, ping};
+use hypertap_tests::frame::{arp_answer, arp_request, is_pong, ping};
 use hypertap_tests::machine::{ip, ip_json, is_link, scratch};
 use hypertap_tests::program::Program;
 use hypertap_tests::tap::{FrameClient, GUEST, HOST, OTHER_GUEST, Wire, start};
@@ -63,7 +63,12 @@ fn a_client_that_goes_leaves_a_line_with_what_went_through() {
         let path = scratch("tap");
         let mut server = start(&[&format!("--listen={}", path.display()), "--framing=le16"]);
         let client = FrameClient::unix(&path, Wire::Le16);
-        client.ping(GUEST, HOST);
+        // Once: what is asked again would be counted, too.
+        client.send(&arp_request(GUEST, HOST));
+        let answer = client.expect_frame("an answer", |frame| arp_answer(frame, HOST).is_some());
+        let mac = arp_answer(&answer, HOST).expect("it is one");
+        client.send(&ping(GUEST, (mac, HOST), 7, b"are you there"));
+        client.expect_frame("an answer to a ping", |frame| is_pong(frame, 7));
         drop(client);
         server.assert_ends_well();
         let log = server.log();

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use hypertap_tests::{TIME, eventually, in_namespaces, json};
 use nix::errno::Errno;
@@ -12,6 +13,8 @@ use super::scene::{OUR_ID, PEER_ID, Scene, WAYS, connect, in_far, listen, servic
 
 const SERVICE: &str = "/hyprspace/service/0.0.1";
 const WHOLE: usize = 8 << 20;
+/// How long a node holds a stream's end back behind its answer.
+const APART: Duration = Duration::from_millis(50);
 
 /// Bytes that no other part of them equals.
 fn pattern(len: usize, seed: u64) -> Vec<u8> {
@@ -132,10 +135,18 @@ fn go_ahead_never_comes_with_the_streams_end() {
         thread::spawn(move || target.incoming().for_each(drop));
         for way in WAYS {
             let (_node, peer) = scene.meet(way);
+            let mut quick = 0;
             for round in 0..100 {
                 let wanted = Bytes { hex: "f1".to_owned(), end: String::new() };
-                assert_eq!(answer(&peer, "brief"), wanted, "{way}, round {round}");
+                let begin = Instant::now();
+                let answer = answer(&peer, "brief");
+                // Whoever reads no sooner than this finds both.
+                if begin.elapsed() < APART {
+                    quick += 1;
+                    assert_eq!(answer, wanted, "{way}, round {round}");
+                }
             }
+            assert!(quick > 10, "{way}: the machine is too slow for this");
         }
     });
 }

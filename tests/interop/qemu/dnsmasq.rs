@@ -55,6 +55,9 @@ impl Dnsmasq {
     /// Fails unless it gave the machine with this MAC address an address, and both files.
     #[track_caller]
     pub fn assert_served(&self, mac: &str) {
+        let big = format!("sent {}", scratch("tftp").join("big").display());
+        // The guest may have gone before dnsmasq has seen its last word.
+        eventually("both were sent", || self.log().contains(&big));
         let log = self.log();
         let address =
             log.lines().find_map(|line| line.split_once("DHCPACK(").filter(|(_, rest)| rest.contains(mac)));

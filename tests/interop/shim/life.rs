@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use hypertap_tests::daemon::binary;
 use hypertap_tests::machine::{run, scratch};
-use hypertap_tests::{Setup, in_namespaces};
+use hypertap_tests::{Setup, TIME, in_namespaces};
 
 use super::scene::{Shim, Switch, server};
 
@@ -93,7 +93,7 @@ print('always', flush=True)
         let tap = format!("--tap={}", lan.display());
         let options = ["--tunnel=/run/hypertap/control.sock", &tap];
         let mut program = Shim::start(false, &options, &program);
-        assert_eq!(program.end().code(), Some(0), "{}", program.log());
+        assert_eq!(program.end_within(4 * TIME).code(), Some(0), "{}", program.log());
         program.expect("always\n");
     });
 }

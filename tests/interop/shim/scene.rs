@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use hypertap_tests::daemon::binary;
 use hypertap_tests::machine::{executable_by_all, run, scratch};
@@ -74,8 +75,14 @@ impl Shim {
     /// Waits for its end.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
-        let ended = end_within(&mut self.child, TIME);
-        ended.unwrap_or_else(|| panic!("it has not ended after {TIME:?}:\n{}", self.log()))
+        self.end_within(TIME)
+    }
+
+    /// Waits for its end, which may take so long.
+    #[track_caller]
+    pub fn end_within(&mut self, limit: Duration) -> ExitStatus {
+        let ended = end_within(&mut self.child, limit);
+        ended.unwrap_or_else(|| panic!("it has not ended after {limit:?}:\n{}", self.log()))
     }
 }
 
