@@ -9,6 +9,7 @@ import time
 import unittest
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Dict, List, Optional
+from unittest import mock
 
 from fake_daemon import GREETING, FakeDaemon
 from hypertap import (
@@ -223,10 +224,12 @@ class TunnelTest(unittest.TestCase):
                     self.assertTrue(theirs.recv(100).endswith(b"last"))
 
     def test_a_late_reply_is_not_taken_for_the_next_one(self) -> None:
-        with FakeDaemon() as daemon, connect(daemon, False, timeout=0.1) as tunnel:
+        with FakeDaemon() as daemon, connect(daemon, False) as tunnel:
             daemon.hook = lambda command: {}
-            with self.assertRaises(TimeoutError):
+            with mock.patch.object(tunnel, "_timeout", 0.1), self.assertRaises(TimeoutError):
                 tunnel.version()
+            while not daemon.commands:
+                time.sleep(0.001)
             late = daemon.commands[-1]["id"]
 
             def both(command: Dict[str, Any]) -> Optional[Dict[str, Any]]:
