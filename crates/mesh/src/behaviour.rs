@@ -26,7 +26,7 @@ use crate::mesh::Inbound;
 use crate::open::Link;
 use crate::settings::LeadsInside;
 pub(crate) use handler::OPEN_TIMEOUT;
-use handler::{Handler, Keep};
+use handler::{Handler, Notice};
 pub(crate) use negotiate::Names;
 
 /// Connections that are between their first packet and the proof of who it is.
@@ -60,7 +60,7 @@ pub(crate) struct Streams {
     admitted: HashMap<PeerId, Role>,
     links: HashMap<ConnectionId, Arc<Link>>,
     pending: HashSet<ConnectionId>,
-    notices: VecDeque<ToSwarm<Infallible, Keep>>,
+    notices: VecDeque<ToSwarm<Infallible, Notice>>,
 }
 
 impl Streams {
@@ -86,10 +86,19 @@ impl Streams {
         self.links.get(&id).cloned()
     }
 
+    /// A connection is noted: what the peer opens on it is handed out from now on.
+    pub(crate) fn noted(&mut self, peer: PeerId, id: ConnectionId) {
+        self.notify(peer, id, Notice::Noted);
+    }
+
     /// Says whether a connection is to stay while it carries no stream.
-    pub(crate) fn keep(&mut self, peer_id: PeerId, id: ConnectionId, is_kept: bool) {
+    pub(crate) fn keep(&mut self, peer: PeerId, id: ConnectionId, is_kept: bool) {
+        self.notify(peer, id, Notice::Keep(is_kept));
+    }
+
+    fn notify(&mut self, peer_id: PeerId, id: ConnectionId, event: Notice) {
         let handler = NotifyHandler::One(id);
-        self.notices.push_back(ToSwarm::NotifyHandler { peer_id, handler, event: Keep(is_kept) });
+        self.notices.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
     }
 
     fn established(&mut self, id: ConnectionId, peer: PeerId) -> Result<Handler, ConnectionDenied> {

@@ -175,6 +175,7 @@ impl Node {
                 let address = split_peer(endpoint.get_remote_address()).0;
                 tracing::debug!(peer = %id, %address, "connection is up");
                 let settled = self.shared.table().on_connected(&id, address, link, now);
+                self.swarm.behaviour_mut().streams.noted(peer_id, connection_id);
                 if settled.is_turn {
                     self.tell(id, MeshEvent::Connected(id));
                 }

@@ -6,6 +6,8 @@
 //!
 //! Inbound streams wait here when whoever takes them is slow, in order, up to [`MAX_HELD`] a connection.
 //! They do not hold up the connection, on which ping and identify go on. One more is reset, and counted.
+//! They wait, too, until the node's task has noted the connection: it runs beside this one, and who is given a
+//! stream of a peer's is to find the peer connected.
 //!
 //! A connection that is not kept is closed by libp2p when it has carried no stream for a while, also none
 //! that is being negotiated: only the connection's own task can tell.
@@ -35,9 +37,14 @@ pub(super) const MAX_HELD: usize = 4096;
 /// How long a negotiation may take.
 pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether the connection is to stay while it carries no stream.
+/// What the node's task tells a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keep(pub(crate) bool);
+pub(crate) enum Notice {
+    /// The connection is noted.
+    Noted,
+    /// Whether it is to stay while it carries no stream.
+    Keep(bool),
+}
 
 /// The streams of one connection.
 pub(crate) struct Handler {
@@ -47,6 +54,7 @@ pub(crate) struct Handler {
     opens: mpsc::Receiver<Open>,
     inbound: queue::Sender<Inbound>,
     held: VecDeque<Inbound>,
+    is_noted: bool,
     is_kept: bool,
 }
 
@@ -58,7 +66,7 @@ impl Handler {
         opens: mpsc::Receiver<Open>,
         inbound: queue::Sender<Inbound>,
     ) -> Self {
-        Self { peer, names, link, opens, inbound, held: VecDeque::new(), is_kept: true }
+        Self { peer, names, link, opens, inbound, held: VecDeque::new(), is_noted: false, is_kept: true }
     }
 
     fn on_inbound(&mut self, stream: Stream, protocol: &'static str) {
@@ -71,7 +79,7 @@ impl Handler {
     }
 
     fn deliver(&mut self, cx: &mut Context<'_>) {
-        while !self.held.is_empty() {
+        while self.is_noted && !self.held.is_empty() {
             match self.inbound.poll_ready(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(())) => {
@@ -87,7 +95,7 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Keep;
+    type FromBehaviour = Notice;
     type ToBehaviour = std::convert::Infallible;
     type InboundProtocol = Names;
     type OutboundProtocol = Offer;
@@ -117,8 +125,11 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    fn on_behaviour_event(&mut self, Keep(is_kept): Keep) {
-        self.is_kept = is_kept;
+    fn on_behaviour_event(&mut self, notice: Notice) {
+        match notice {
+            Notice::Noted => self.is_noted = true,
+            Notice::Keep(is_kept) => self.is_kept = is_kept,
+        }
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Names, Offer, (), Self::OutboundOpenInfo>) {
