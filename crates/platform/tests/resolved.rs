@@ -157,7 +157,8 @@ async fn scenario(machine: &Machine, half: &mut dyn Privileged) {
     let took = started.elapsed();
     machine.signal_resolved(Signal::SIGCONT);
     assert!(matches!(refused, MachineError::Resolver { .. }), "{refused}");
-    assert!(took < Duration::from_secs(11), "{took:?}");
+    // Five seconds for the call, and for what takes it back; a third such time would be one too many.
+    assert!(took < Duration::from_secs(14), "{took:?}");
     assert_eq!(rules(), before);
     wait("resolved to revert the link", || {
         link("dns").is_some_and(|text| text.ends_with("(hypertap0):"))

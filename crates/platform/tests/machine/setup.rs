@@ -139,10 +139,21 @@ fn wait_for(what: &str, is_there: impl Fn() -> bool) {
     }
 }
 
-/// Reads packets until one fits, for a second at most.
-pub(crate) fn packet_with(queue: BorrowedFd, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+/// Reads packets until one fits, which must come.
+#[track_caller]
+pub(crate) fn packet_with(queue: BorrowedFd, fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    packet_within(Duration::from_secs(10), queue, fits).expect("it comes")
+}
+
+/// Reads packets for a second; none may fit.
+#[track_caller]
+pub(crate) fn no_packet_with(queue: BorrowedFd, fits: impl Fn(&[u8]) -> bool) {
+    assert_eq!(packet_within(Duration::from_secs(1), queue, fits), None);
+}
+
+fn packet_within(limit: Duration, queue: BorrowedFd, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 70_000];
-    let end = Instant::now() + Duration::from_secs(1);
+    let end = Instant::now() + limit;
     while Instant::now() < end {
         let mut polled = [PollFd::new(queue, PollFlags::POLLIN)];
         poll(&mut polled, PollTimeout::from(100_u16)).unwrap();

@@ -98,7 +98,7 @@ fn an_ipv6_address_is_usable_at_once() {
         half.change_routes(&add(&[("2001:db8::/32", RouteKind::Included)])).await.unwrap();
         send("[2001:db8::5]:9", 0).unwrap();
         let found = packet_with(tun.queues[0].as_fd(), |packet| packet[0] >> 4 == 6 && packet[39] == 5);
-        assert_eq!(found.unwrap()[8..24], address.octets());
+        assert_eq!(found[8..24], address.octets());
     });
 }
 
@@ -129,7 +129,7 @@ fn offload_puts_a_virtio_header_before_each_packet() {
         send("10.0.0.9:9", 0).unwrap();
         let to = is_ipv4_to([10, 0, 0, 9], 9);
         let packet = packet_with(tun.queues[0].as_fd(), |packet| packet.len() > 34 && to(&packet[10..]));
-        assert_eq!(packet.unwrap().len(), 10 + 20 + 8 + 5);
+        assert_eq!(packet.len(), 10 + 20 + 8 + 5);
     });
 }
 
