@@ -9,7 +9,6 @@ mod bus;
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -47,7 +46,7 @@ impl Logind {
     fn start(package: &Path) -> Self {
         needs_root();
         let bus = bus::command().spawn().expect("it is installed");
-        eventually("the bus listens", || UnixStream::connect(bus::SOCKET).is_ok());
+        eventually("the bus listens", bus::listens);
 
         let groups = scratch("groups");
         fs::create_dir(&groups).expect("the folder is ours");

@@ -64,7 +64,7 @@ impl Dns {
     }
 
     /// Leaves the machine's resolver as it was, and writes down what was given. A resolver that does not
-    /// answer takes 10 s, what is written a moment.
+    /// answer takes 10 s, more than a node's end has; what is written a moment.
     pub async fn end(self) {
         let Self { answers, mut resolver, mut tasks } = self;
         let written = async {

@@ -3,7 +3,6 @@
 
 mod bus;
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -60,7 +59,7 @@ impl Drop for Service {
 /// A system bus in [`own_run`], on which everybody may do everything.
 pub fn bus() -> Service {
     let bus = Service::start(&mut bus::command());
-    wait("the bus", || UnixStream::connect(bus::SOCKET).is_ok());
+    wait("the bus", bus::listens);
     bus
 }
 

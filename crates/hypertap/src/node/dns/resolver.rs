@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 /// After what time one that would not hear of it is told again, at first and at last; it doubles each time.
 const AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(300)];
 
-/// A resolver that is told, or being told, or told when it comes.
+/// A resolver that is told, or being told, or told when it comes or no longer refuses.
 pub(super) struct Resolver {
     names: NodeNames,
     state: watch::Receiver<State>,
@@ -28,7 +28,7 @@ enum State {
 }
 
 impl Resolver {
-    /// Tells it; nobody waits for that. One that is started later is told then.
+    /// Tells it; nobody waits for that. One that is started later is told then, one that refuses again.
     pub(super) fn tell(names: NodeNames) -> Self {
         let (tells, state) = watch::channel(State::Telling);
         let mut telling = JoinSet::new();
@@ -55,14 +55,19 @@ async fn follow(names: NodeNames, tells: watch::Sender<State>) {
         last = tell(&names, last).await;
         tells.send_replace(last);
         match last {
-            State::Absent => wait_for_resolver().await,
+            State::Absent => {
+                wait_for_resolver().await;
+                [again, _] = AGAIN;
+                tells.send_replace(State::Telling);
+            }
             State::Refused => {
                 tokio::time::sleep(again).await;
                 again = longest.min(again * 2);
+                // The node's end does not wait for this: what comes of it goes with the interface.
+                tracing::debug!("systemd-resolved is told again");
             }
             State::Told | State::Telling => return,
         }
-        tells.send_replace(State::Telling);
     }
 }
 
@@ -82,7 +87,9 @@ async fn tell(names: &NodeNames, last: State) -> State {
             State::Absent
         }
         Err(error) => {
-            if last != State::Refused {
+            if last == State::Refused {
+                tracing::debug!(%error, "systemd-resolved still does not know");
+            } else {
                 tracing::warn!(zone, server = %names.server, %error, "names are served, but systemd-resolved does not know: {how}");
             }
             State::Refused
