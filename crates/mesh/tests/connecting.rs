@@ -14,7 +14,7 @@ use fixture::{
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use hypertap_mesh::{Mesh, MeshEvent, Multiaddr, PeerSettings, StartError, Transport};
 use libp2p::multiaddr::Protocol;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::watch;
 
 /// Within which a peer that died without a word has to be noticed: 15 s, and 5 s that a busy machine may be late.
@@ -68,8 +68,8 @@ async fn a_node_ends_with_its_last_handle() {
 
 #[tokio::test]
 async fn a_peer_that_comes_back_at_the_same_place_is_connected_again() {
-    // Nobody takes such a place while it is free.
-    for listen in ["/ip4/127.0.0.78/tcp/8001", "/ip4/127.0.0.78/udp/8001/quic-v1"] {
+    // A port that the kernel chooses for nobody meanwhile.
+    for listen in ["/ip4/127.0.0.1/tcp/20078", "/ip4/127.0.0.1/udp/20078/quic-v1"] {
         let (one, two) = pair(listen).await;
         let mut events = two.mesh.events();
         one.mesh.close().await;
@@ -193,7 +193,7 @@ async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
     tokio::spawn(async move {
         while let Ok((mut near, _)) = longer.accept().await {
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 let mut far = TcpStream::connect(target).await?;
                 tokio::io::copy_bidirectional(&mut near, &mut far).await
             });
@@ -217,15 +217,17 @@ async fn tcp_is_taken_though_quic_answers_a_little_earlier() {
 async fn tcp_is_tried_once_more_when_quic_alone_came_up() {
     let one = start(settings(1, &[TCP, QUIC], &[2])).await;
     let (quic, target) = quic_and_tcp(&one);
-    // Nobody listens there yet.
-    let at = ("127.0.0.79", 8001);
+    // Nobody listens there yet, nor can.
+    let later = TcpSocket::new_v4().expect("a socket");
+    later.bind(([127, 0, 0, 1], 0).into()).expect("a port is free");
+    let at = later.local_addr().expect("it is bound").port();
     let mut two = settings(2, &[], &[]);
-    let addresses = vec![quic.clone(), address(&format!("/ip4/{}/tcp/{}", at.0, at.1))];
+    let addresses = vec![quic.clone(), address(&format!("/ip4/127.0.0.1/tcp/{at}"))];
     two.peers = vec![PeerSettings { id: one.id, addresses }];
     let two = start(two).await;
     assert!(two.mesh.wait_connected(&one.id, PATIENCE).await);
     assert_eq!(two.peer(&one.id).connections[0].transport, Transport::Quic);
-    let later = TcpListener::bind(at).await.expect("the port is free");
+    let later = later.listen(8).expect("it is bound");
     tokio::spawn(async move {
         let (mut near, _) = later.accept().await?;
         tokio::io::copy_bidirectional(&mut near, &mut TcpStream::connect(target).await?).await
@@ -271,7 +273,7 @@ async fn a_connection_from_inside_the_tunnel_is_refused() {
     let mut one = settings(1, &[], &[2]);
     one.is_inside = |ip| ip.is_loopback();
     // It names no such address to anybody.
-    let at = address("/ip4/127.0.0.80/tcp/8001");
+    let at = address("/ip4/127.0.0.1/tcp/20079");
     one.listen = vec![at.clone()];
     let one = start(one).await;
     assert!(one.mesh.listening().is_empty());

@@ -48,7 +48,8 @@ impl Subscriber for Holding {
         event.record(&mut said);
         if said.message == "connection is up" && said.peer == id(2).to_string() {
             HELD.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(500));
+            // What the task has started runs on other threads meanwhile.
+            tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(500)));
         }
     }
 

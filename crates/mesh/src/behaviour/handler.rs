@@ -6,8 +6,8 @@
 //!
 //! Inbound streams wait here when whoever takes them is slow, in order, up to [`MAX_HELD`] a connection.
 //! They do not hold up the connection, on which ping and identify go on. One more is reset, and counted.
-//! They wait, too, until the node's task has noted the connection: it runs beside this one, and who is given a
-//! stream of a peer's is to find the peer connected.
+//! They wait, too, until the node's task, which runs beside the connection's, has noted the connection: who is
+//! given a stream of a peer's is to find the peer connected.
 //!
 //! A connection that is not kept is closed by libp2p when it has carried no stream for a while, also none
 //! that is being negotiated: only the connection's own task can tell.
