@@ -8,10 +8,9 @@ use anyhow::{Context, anyhow, bail, ensure};
 use hypertap_wire::checksum::Sum;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::PATIENCE;
 use super::report::Rate;
 
-/// How long an answer may take before the step has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The echo service's port (RFC 862).
 const ECHO: u16 = 7;
 /// Packets that are under way at once while measuring.

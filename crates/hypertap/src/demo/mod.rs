@@ -36,6 +36,9 @@ const HOST: [u8; 4] = [10, 86, 0, 7];
 /// A resolver that is far away, and never asked for real.
 const RESOLVER: [u8; 4] = [9, 9, 9, 9];
 
+/// How long an answer may take before the step has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where the tunnel's daemon keeps its files.
 const STATE: &str = "/run/hypertap";
 

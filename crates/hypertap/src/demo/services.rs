@@ -15,6 +15,7 @@ use hypertap_wire::peer_id::PeerId;
 use hypertap_wire::service_address::{NodeId, ServiceId, dns_listener};
 use serde_json::{Value, json};
 
+use super::PATIENCE;
 use super::daemon::Daemon;
 use super::far::{self, PAGE, PREFIX, WIRE};
 use super::report::Report;
@@ -25,8 +26,6 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const INTERFACE: &str = "hypertap";
 /// Where this node's configuration is.
 const CONFIG: &str = "/run/bob.json";
-/// How long a step may wait for the other machine.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What is written at once to measure speed, in bytes.
 const CHUNK: usize = 256 << 10;
 

@@ -14,10 +14,9 @@ use hypertap_wire::arp::{Arp, Operation};
 use hypertap_wire::checksum::Sum;
 use hypertap_wire::ethernet::{self, EtherType, MacAddress};
 
+use super::PATIENCE;
 use super::report::Rate;
 
-/// How long an answer may take before the step has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long nobody answers before what is under way counts as lost, and how often a thread looks whether
 /// it should stop.
 const LOOK: Duration = Duration::from_millis(50);
