@@ -296,7 +296,7 @@ impl<'a> Server<'a> {
             if !self.clients.get(&client).is_some_and(|client| is_readable(&client.connection)) {
                 break;
             }
-            // A look counts only where the thread, by its answer, has had a turn since.
+            // The answer comes from the thread: it has had a turn since the look.
             self.fabric.report().await;
             sleep(Duration::from_millis(1)).await;
         }
