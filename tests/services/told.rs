@@ -106,6 +106,7 @@ fn a_peer_that_comes_back_without_the_protocol_has_told_nothing() {
         member.send(&mut stream, b"\x00\x06\x00\x01\x03web");
         eventually("its name is known", || known(&scene.far) == Some(vec!["web".into()]));
         drop((stream, member));
+        // One that comes while it is there yet does not come anew.
         eventually("it is gone", || {
             let said = scene.far.ask(&["services", "--json"]).json();
             said["peers"][0]["isConnected"] == false
