@@ -161,7 +161,12 @@ impl FrameClient {
     /// Resolves an address and pings it, and must be answered.
     #[track_caller]
     pub fn ping(&self, us: (Mac, Ipv4Addr), wanted: Ipv4Addr) {
-        let mac = self.resolve(us, wanted);
+        self.ping_at(us, (self.resolve(us, wanted), wanted));
+    }
+
+    /// Pings a station whose address is known, and must be answered.
+    #[track_caller]
+    pub fn ping_at(&self, us: (Mac, Ipv4Addr), (mac, wanted): (Mac, Ipv4Addr)) {
         self.send(&ping(us, (mac, wanted), 7, b"are you there"));
         self.expect_frame("an answer to a ping", |frame| is_pong(frame, 7));
     }

@@ -66,9 +66,7 @@ fn a_client_that_goes_leaves_a_line_with_what_went_through() {
         // Once: what is asked again would be counted, too.
         client.send(&arp_request(GUEST, HOST));
         let answer = client.expect_frame("an answer", |frame| arp_answer(frame, HOST).is_some());
-        let mac = arp_answer(&answer, HOST).expect("it is one");
-        client.send(&ping(GUEST, (mac, HOST), 7, b"are you there"));
-        client.expect_frame("an answer to a ping", |frame| is_pong(frame, 7));
+        client.ping_at(GUEST, (arp_answer(&answer, HOST).expect("it is one"), HOST));
         drop(client);
         server.assert_ends_well();
         let log = server.log();

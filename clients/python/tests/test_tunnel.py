@@ -228,8 +228,9 @@ class TunnelTest(unittest.TestCase):
             daemon.hook = lambda command: {}
             with mock.patch.object(tunnel, "_timeout", 0.1), self.assertRaises(TimeoutError):
                 tunnel.version()
-            while not daemon.commands:
-                time.sleep(0.001)
+            for _ in range(5000):
+                if not daemon.commands:
+                    time.sleep(0.001)
             late = daemon.commands[-1]["id"]
 
             def both(command: Dict[str, Any]) -> Optional[Dict[str, Any]]:
