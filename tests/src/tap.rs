@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use crate::daemon::{Daemon, Setup};
 use crate::frame::{ARP, IPV4, IPV6, Mac, answer, arp_answer, arp_request, is_pong, kind, ping};
-use crate::machine::{ip_json, is_link};
+use crate::machine::{ip_json, is_link, scratch};
 use crate::program::Program;
 use crate::responder::Responder;
 use crate::wait::{TIME, eventually, left};
@@ -36,6 +36,13 @@ pub fn tap<S: AsRef<str>>(args: &[S]) -> Setup {
 #[track_caller]
 pub fn start<S: AsRef<str>>(args: &[S]) -> Daemon {
     tap(args).start()
+}
+
+/// A server that is ready at a path, and ends with its client, whose framing is `le16`.
+#[track_caller]
+pub fn start_le16() -> (Daemon, PathBuf) {
+    let path = scratch("tap");
+    (start(&[&format!("--listen={}", path.display()), "--framing=le16"]), path)
 }
 
 /// How a client tells frames apart.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use hypertap_tests::frame::{arp_answer, arp_request, is_pong, ping};
 use hypertap_tests::machine::{ip, ip_json, is_link, scratch};
 use hypertap_tests::program::Program;
-use hypertap_tests::tap::{FrameClient, GUEST, HOST, OTHER_GUEST, Wire, start};
+use hypertap_tests::tap::{FrameClient, GUEST, HOST, OTHER_GUEST, Wire, start, start_le16};
 use hypertap_tests::{Dump, eventually, in_namespaces};
 use nix::sys::signal::Signal;
 
@@ -60,8 +60,7 @@ fn whoever_stays_is_served_however_many_came_and_went_before() {
 #[test]
 fn a_client_that_goes_leaves_a_line_with_what_went_through() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let mut server = start(&[&format!("--listen={}", path.display()), "--framing=le16"]);
+        let (mut server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         // Once: what is asked again would be counted, too.
         client.send(&arp_request(GUEST, HOST));
@@ -130,8 +129,7 @@ fn without_keep_the_last_of_several_ends_it() {
 #[test]
 fn a_client_that_ends_its_sending_has_gone() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (mut server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
         client.shut_down();
@@ -225,8 +223,7 @@ fn an_interface_that_cannot_be_made_at_first_is_made_later_where_it_stays() {
 #[test]
 fn a_report_says_what_went_through_each_port() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
         server.signal(Signal::SIGUSR1);

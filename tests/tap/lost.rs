@@ -7,7 +7,7 @@ use std::time::Duration;
 use hypertap_tests::frame::{is_pong, ping};
 use hypertap_tests::machine::{ip, ip_json, is_link, ping as ping_from_here, scratch};
 use hypertap_tests::program::Program;
-use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, start};
+use hypertap_tests::tap::{FrameClient, GUEST, HOST, Wire, start, start_le16};
 use hypertap_tests::wait::{TIME, eventually_within};
 use hypertap_tests::{Dump, eventually, in_namespaces};
 
@@ -46,8 +46,7 @@ fn an_interface_that_somebody_removes_is_made_again_and_clients_stay() {
 #[test]
 fn an_interface_that_is_removed_while_it_is_not_read_from_is_made_again() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let _server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (_server, path) = start_le16();
         // From here on it does not read.
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
@@ -80,8 +79,7 @@ fn take_the_name() {
 #[test]
 fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (mut server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
         take_the_name();
@@ -101,8 +99,7 @@ fn a_name_that_another_has_taken_meanwhile_is_tried_until_it_is_free() {
 #[test]
 fn one_that_cannot_be_made_again_is_tried_seven_times() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (mut server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         client.ping(GUEST, HOST);
         take_the_name();
@@ -119,8 +116,7 @@ fn one_that_cannot_be_made_again_is_tried_seven_times() {
 #[test]
 fn an_interface_that_is_down_for_a_while_costs_nothing_but_frames() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let mut server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (mut server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         let mac = client.resolve(GUEST, HOST);
         ip("link set tap0 down");
@@ -161,8 +157,7 @@ fn a_sigkill_leaves_no_interface_and_the_next_start_replaces_the_file() {
 #[test]
 fn many_pings_at_once_from_both_ends_are_all_answered() {
     in_namespaces(|| {
-        let path = scratch("tap");
-        let _server = start(&[format!("--listen={}", path.display()), "--framing=le16".to_owned()]);
+        let (_server, path) = start_le16();
         let client = FrameClient::unix(&path, Wire::Le16);
         let mac = client.resolve(GUEST, HOST);
         for number in 0..200 {
