@@ -30,6 +30,14 @@ fn table(own: u8) -> (Table, Instant) {
     (table, now)
 }
 
+/// One whose peer has an address of QUIC too, which is that.
+fn table_with_quic() -> (Table, Instant, Multiaddr) {
+    let (mut table, now) = table(1);
+    let quic = address("/ip4/192.0.2.1/udp/1/quic-v1");
+    table.set(vec![(id(5), Role::Peer, vec![quic.clone(), tcp(1)])], now);
+    (table, now, quic)
+}
+
 fn due(table: &Table, now: Instant) -> bool {
     table.due(now).iter().any(|(peer, _)| *peer == id(5))
 }
@@ -92,9 +100,7 @@ fn another_address_of_this_machine_ends_the_waits_and_begins_anew() {
 
 #[test]
 fn a_peer_that_is_lost_while_a_better_connection_is_tried_is_dialled_again() {
-    let (mut table, now) = table(1);
-    let quic = address("/ip4/192.0.2.1/udp/1/quic-v1");
-    table.set(vec![(id(5), Role::Peer, vec![quic.clone(), tcp(1)])], now);
+    let (mut table, now, quic) = table_with_quic();
     table.on_connected(&id(5), quic, link(1), now);
     table.on_dialling(&id(5), connection(2));
     let lost = now + 6 * SECOND;
@@ -119,9 +125,7 @@ fn a_connection_that_broke_at_once_was_a_failure() {
 
 #[test]
 fn a_peer_that_is_connected_by_quic_is_dialled_by_tcp_once_more() {
-    let (mut table, now) = table(1);
-    let quic = address("/ip4/192.0.2.1/udp/1/quic-v1");
-    table.set(vec![(id(5), Role::Peer, vec![quic.clone(), tcp(1)])], now);
+    let (mut table, now, quic) = table_with_quic();
     table.on_dialling(&id(5), connection(1));
     table.on_connected(&id(5), quic, link(1), now);
     assert_eq!(table.status(now)[0].retry_in, None, "it is connected");
