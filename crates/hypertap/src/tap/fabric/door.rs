@@ -17,7 +17,7 @@ use super::{ClientId, FabricEvent, ListenId, Origin, Place, Places};
 /// What vfkit and libkrun send first, to be told apart from others.
 const GREETING: &[u8] = b"VFKT";
 /// How long a sender that is not answered is not looked at again.
-const REFUSED: Duration = Duration::from_secs(1);
+pub(super) const REFUSED: Duration = Duration::from_secs(1);
 /// How many such senders are remembered.
 const MAX_REFUSED: usize = 256;
 /// How often dead guests are looked for when there is no place left.

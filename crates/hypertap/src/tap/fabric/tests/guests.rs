@@ -2,8 +2,10 @@
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
+use std::time::Instant;
 
 use super::*;
+use crate::tap::fabric::door::REFUSED;
 
 /// A socket that guests send to, and where it is.
 struct Street {
@@ -307,6 +309,7 @@ async fn assert_takes_nothing(bench: &mut Bench, street: &Street, guest: &UnixDa
     street.send(guest, &frame(HOST, mac(1), 1, 60));
     bench.came().await;
     machine.receive(1);
+    let before = Instant::now();
     machine.send(&[frame(mac(1), HOST, 2, 60)]);
     assert!(matches!(bench.event().await, FabricEvent::GuestWent { .. }));
     // Only who is no guest is counted. After a while it may come again, so it says more than one thing.
@@ -316,6 +319,7 @@ async fn assert_takes_nothing(bench: &mut Bench, street: &Street, guest: &UnixDa
         }
     };
     timeout(PATIENCE, strangers).await.unwrap();
+    assert!(bench.events.try_recv().is_err() || before.elapsed() > REFUSED, "it came again at once");
 }
 
 #[tokio::test]
